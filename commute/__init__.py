@@ -1,0 +1,98 @@
+"""Causal-abstraction verification for neural networks.
+
+Names are loaded when first used, so importing the package costs nothing that is not needed.
+"""
+
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+if TYPE_CHECKING:
+    from commute.alignments.accuracy import Accuracy, interchange_accuracy
+    from commute.alignments.alignment import Alignment
+    from commute.alignments.das import DAS
+    from commute.alignments.feature import Feature
+    from commute.alignments.featurizers import Identity, Orthogonal
+    from commute.alignments.search import Search, SearchResult, search
+    from commute.causal import library
+    from commute.causal.designs import pairs
+    from commute.causal.domains import Bool, Finite, Interval
+    from commute.causal.model import CausalModel
+    from commute.causal.pairs import Pairs
+    from commute.errors import CommuteError
+    from commute.models import zoo
+    from commute.models.network import Network
+    from commute.models.sites import Site
+    from commute.proofs.claim import Claim, claim
+    from commute.proofs.verdict import Verdict
+    from commute.proofs.verify import verify
+
+__version__ = "0.1.0"
+
+_HOMES = {
+    "Accuracy": "alignments.accuracy",
+    "Alignment": "alignments.alignment",
+    "Bool": "causal.domains",
+    "CausalModel": "causal.model",
+    "Claim": "proofs.claim",
+    "CommuteError": "errors",
+    "DAS": "alignments.das",
+    "Feature": "alignments.feature",
+    "Finite": "causal.domains",
+    "Identity": "alignments.featurizers",
+    "Interval": "causal.domains",
+    "Network": "models.network",
+    "Orthogonal": "alignments.featurizers",
+    "Pairs": "causal.pairs",
+    "Search": "alignments.search",
+    "SearchResult": "alignments.search",
+    "Site": "models.sites",
+    "Verdict": "proofs.verdict",
+    "claim": "proofs.claim",
+    "interchange_accuracy": "alignments.accuracy",
+    "library": "causal",
+    "pairs": "causal.designs",
+    "search": "alignments.search",
+    "verify": "proofs.verify",
+    "zoo": "models",
+}
+
+__all__ = [
+    "DAS",
+    "Accuracy",
+    "Alignment",
+    "Bool",
+    "CausalModel",
+    "Claim",
+    "CommuteError",
+    "Feature",
+    "Finite",
+    "Identity",
+    "Interval",
+    "Network",
+    "Orthogonal",
+    "Pairs",
+    "Search",
+    "SearchResult",
+    "Site",
+    "Verdict",
+    "claim",
+    "interchange_accuracy",
+    "library",
+    "pairs",
+    "search",
+    "verify",
+    "zoo",
+]
+
+
+def __getattr__(name: str) -> Any:
+    if name not in _HOMES:
+        raise AttributeError(f"module 'commute' has no attribute {name!r}")
+    home = _HOMES[name]
+    if name in ("library", "zoo"):
+        return import_module(f"commute.{home}.{name}")
+    return getattr(import_module(f"commute.{home}"), name)
+
+
+def __dir__() -> list[str]:
+    return [*__all__, "__version__"]

@@ -1,0 +1,60 @@
+"""Features: the part of a site that an algorithm's variable is aligned with."""
+
+from dataclasses import dataclass
+
+from torch import Tensor
+
+from commute.alignments.featurizers import Featurizer, Identity
+from commute.errors import AlignmentError
+from commute.models.sites import Site
+
+
+@dataclass(frozen=True)
+class Feature:
+    """Some coordinates of a featurizer at a site.
+
+    Attributes:
+        site: where in the network.
+        featurizer: the view of the site's vectors whose coordinates are meant.
+        dims: which coordinates; None is all of them.
+    """
+
+    site: Site
+    featurizer: Featurizer = Identity()
+    dims: tuple[int, ...] | None = None
+
+    def __post_init__(self) -> None:
+        problems = [] if isinstance(self.site, Site) else [f"site must be a Site (network.site(…)); given {self.site!r}"]
+        if not isinstance(self.featurizer, Featurizer) or isinstance(self.featurizer, type):
+            problems.append(f"featurizer must be a featurizer such as Identity(); given {self.featurizer!r}")
+        if self.dims is not None:
+            object.__setattr__(self, "dims", tuple(self.dims))
+            if not self.dims or len(set(self.dims)) < len(self.dims) or min(self.dims) < 0:
+                problems.append(f"dims must name at least one coordinate, each once, counted from 0; given {self.dims}")
+        if problems:
+            raise AlignmentError("a feature: " + "; ".join(problems))
+
+    def __str__(self) -> str:
+        view = "" if self.featurizer == Identity() else f", {type(self.featurizer).__name__}"
+        dims = "" if self.dims is None else f", {len(self.dims)} dims"
+        return f"{self.site}{view}{dims}"
+
+    def read(self, vectors: Tensor) -> Tensor:
+        """The feature's values, [batch, dims], in the site's vectors [batch, width]."""
+        features, _ = self.featurizer.to_features(vectors)
+        return features if self.dims is None else features[:, self._columns(features)]
+
+    def write(self, vectors: Tensor, values: Tensor) -> Tensor:
+        """The site's vectors with the feature set to `values` [batch, dims] and everything else kept."""
+        features, rest = self.featurizer.to_features(vectors)
+        if self.dims is None:
+            return self.featurizer.from_features(values, rest)
+        changed = features.clone()
+        changed[:, self._columns(features)] = values.to(features.dtype)
+        return self.featurizer.from_features(changed, rest)
+
+    def _columns(self, features: Tensor) -> list[int]:
+        dims = list(self.dims or ())
+        if max(dims) >= features.shape[1]:
+            raise AlignmentError(f"the feature at {self.site} asks for dim {max(dims)}, but there are {features.shape[1]}, from 0")
+        return dims

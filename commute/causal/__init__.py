@@ -1,0 +1,1 @@
+"""What you believe: causal models and their counterfactual answers. Imports no torch."""

@@ -1,0 +1,54 @@
+"""Batches: the values of variables for many rows at once, one array a variable."""
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+import numpy as np
+
+from commute.errors import ModelError
+
+Column = np.ndarray[Any, np.dtype[Any]]  # one variable's values, [batch]
+Batch = dict[str, Column]  # labels at the public face of the package; inside `causal` codes of finite variables
+
+
+def is_batch(value: Any) -> bool:
+    """Whether a value given for a variable is an array of values and not one label."""
+    return isinstance(value, list) or (hasattr(value, "ndim") and value.ndim > 0)
+
+
+def as_column(values: Any) -> Column:
+    """The values of one variable as an array of shape [batch]; a list of tuples stays a list of labels."""
+    if isinstance(values, np.ndarray):
+        column = values
+    elif hasattr(values, "detach"):  # a torch tensor, without importing torch
+        column = values.detach().cpu().numpy()
+    else:
+        listed = list(values)
+        try:
+            column = np.asarray(listed)
+        except ValueError:  # labels of unequal length
+            column = np.empty(0)
+        mixed = column.dtype.kind in "USO" and len({type(v) for v in listed}) > 1
+        if mixed or column.ndim != 1 or column.shape != (len(listed),):
+            column = _objects(listed)
+    if column.ndim != 1:
+        raise ModelError(f"a batch holds one value a row, shape [batch]; this one has shape {list(column.shape)}")
+    return column
+
+
+def _objects(values: Iterable[Any]) -> Column:
+    listed = list(values)
+    column = np.empty(len(listed), dtype=object)
+    for i, value in enumerate(listed):  # element by element: numpy would unpack tuples
+        column[i] = value
+    return column
+
+
+def take(batch: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+    """The given rows (indices, a mask or a slice) of every array."""
+    return {v: column[rows] for v, column in batch.items()}
+
+
+def rows_of(batch: Mapping[str, Any]) -> int:
+    """How many rows the arrays have."""
+    return len(next(iter(batch.values())))

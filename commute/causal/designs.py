@@ -1,0 +1,167 @@
+"""Designs: how interchange pairs are chosen from a model's inputs."""
+
+from collections.abc import Sequence
+from typing import Literal, get_args
+
+import numpy as np
+
+from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.domains import Finite
+from commute.causal.inputs import ROUNDS, Condition, Inputs, draw_until
+from commute.causal.model import CausalModel
+from commute.causal.pairs import Pairs, answers, make_pairs
+from commute.errors import PairsError, check, unknown
+from commute.runs.seeds import stream
+
+Design = Literal["balanced", "uniform", "exhaustive"]
+
+_EXHAUSTIVE_ROWS = 2**24  # pairs that the exhaustive design builds at most
+_QUICK_ROUNDS = 8  # draws a row before a listed domain is searched for what is rare
+_SEARCHED = 2**27  # bases evaluated at most in that search
+
+
+def pairs(
+    model: CausalModel,
+    variables: Sequence[str],
+    n: int | None = None,
+    *,
+    design: Design = "balanced",
+    seed: int | np.random.Generator = 0,
+    given: Condition | None = None,
+) -> Pairs:
+    """Bases and, for each variable, sources, with the algorithm's answers after the interchange.
+
+    Designs:
+        - `uniform`: bases and sources drawn independently and uniformly. Rows are independent.
+        - `balanced`: every value of each intervened variable equally often, and, for each combination of values, interchanges
+          that change the output as often as ones that do not, where both exist; uniform otherwise. Rows are independent.
+        - `exhaustive`: every base with every source, in the domain's order. Rows share bases and sources, so they are not
+          independent; `n` is not given.
+
+    Args:
+        model: the algorithm.
+        variables: the variables to set, each from a source of its own, all at once.
+        n: the number of pairs.
+        design: as above.
+        seed: an integer, or a generator to draw from.
+        given: bases and sources are drawn from the inputs that meet this partial setting or function.
+
+    Raises:
+        PairsError: for unknown names, when nothing meets `given`, when no interchange of the variables can change the output, or
+            when the domain is too large to be exhausted.
+    """
+    problems = [unknown("variable", v, model.graph) for v in variables if v not in model.graph]
+    problems += [f"{v!r} is named twice" for i, v in enumerate(variables) if v in variables[:i]]
+    if isinstance(variables, str) or not variables:
+        problems = [f"variables is a list of one or more names; given {variables!r}"]
+    if design not in get_args(Design):
+        problems.append(unknown("design", design, get_args(Design)))
+    elif (n is None) != (design == "exhaustive"):
+        problems.append(f"n says how many pairs to draw, for every design but exhaustive; given n={n}, design={design!r}")
+    if n is not None and n < 1:
+        problems.append(f"n must be at least 1; given {n}")
+    check(problems, PairsError, f"pairs of {model.name!r}")
+    inputs = Inputs(model, given)
+    if n is None:
+        return _exhaustive(inputs, variables)
+    generator = seed if isinstance(seed, np.random.Generator) else stream(seed, "pairs")
+    if design == "uniform":
+        base = inputs.sample(generator, n)
+        sources = {v: inputs.sample(generator, n) for v in variables}
+    else:
+        sources = {v: _sources(inputs, v, generator, n) for v in variables}
+        base = _bases(inputs, sources, generator, n)
+    return make_pairs(model, base, sources, design=design, independent=True)
+
+
+def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
+    each = rows_of(inputs.listed)
+    shape = (each,) * (1 + len(variables))
+    rows = each ** len(shape)
+    if rows > _EXHAUSTIVE_ROWS:
+        raise PairsError(
+            f"{each:,} inputs give {rows:,} pairs, more than the {_EXHAUSTIVE_ROWS:,} that are listed; draw a sample, or restrict "
+            "the inputs with given="
+        )
+    base, *sources = (take(inputs.listed, index) for index in np.unravel_index(np.arange(rows), shape))
+    return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
+
+
+def _sources(inputs: Inputs, variable: str, generator: np.random.Generator, n: int) -> Batch:
+    """Sources in which every value of the variable has the same probability; uniform ones where it is continuous."""
+    model = inputs.model
+    if inputs.finite:
+        values = _codes(model.evaluate(inputs.listed, {}, rows_of(inputs.listed))[variable])
+        order = np.argsort(values, kind="stable")
+        attained, first, count = np.unique(values[order], return_index=True, return_counts=True)
+        group = generator.integers(len(attained), size=n)
+        return take(inputs.listed, order[first[group] + generator.integers(count[group])])
+    if not isinstance(model.known_domain(variable), Finite):
+        return inputs.sample(generator, n)
+    seen = np.unique(model.evaluate(inputs.sample(generator, n), {}, n)[variable])
+    wanted = seen[generator.integers(len(seen), size=n)]
+    drawn, pending = draw_until(
+        n,
+        lambda rows: inputs.sample(generator, len(rows)),
+        lambda columns, rows: model.evaluate(columns, {}, len(rows))[variable] == wanted[rows],
+        rounds=ROUNDS,
+    )
+    if len(pending):
+        raise PairsError(f"some values of {variable!r} are too rare among the inputs to occur equally often; use design='uniform'")
+    return drawn
+
+
+def _bases(inputs: Inputs, sources: dict[str, Batch], generator: np.random.Generator, n: int) -> Batch:
+    """Bases of which, given each row's sources, half change the output wherever some base does."""
+    model = inputs.model
+    values = {v: model.evaluate(source, {}, n)[v] for v, source in sources.items()}
+    wanted = generator.integers(2, size=n).astype(bool)
+    combinations, combination = np.unique([_codes(x) for x in values.values()], axis=1, return_inverse=True)
+    searchable = inputs.finite and combinations.shape[1] * rows_of(inputs.listed) <= _SEARCHED
+    drawn, pending = draw_until(
+        n,
+        lambda rows: inputs.sample(generator, len(rows)),
+        lambda columns, rows: answers(model, columns, take(values, rows))[1] == wanted[rows],
+        rounds=_QUICK_ROUNDS if searchable else ROUNDS,
+    )
+    if searchable:
+        pending = _search(inputs, values, wanted, drawn, pending, combination.reshape(-1), generator)
+    if wanted.any() and wanted[pending].sum() == wanted.sum():
+        raise PairsError(
+            f"no interchange of {', '.join(sources)} was found that changes the output of {model.name!r}, so changed and unchanged "
+            "pairs cannot be balanced; use design='uniform', or look again at the model"
+        )
+    return drawn  # a row that is still pending cannot be as wanted: its last draw is of the other kind
+
+
+def _search(
+    inputs: Inputs,
+    values: Batch,
+    wanted: Column,
+    drawn: Batch,
+    pending: Column,
+    combination: Column,
+    generator: np.random.Generator,
+) -> Column:
+    """Give each pending row a base from all those that are as wanted for its values; return the rows that have none."""
+    every = rows_of(inputs.listed)
+    impossible = []
+    for group in np.unique(combination[pending]):
+        rows = pending[combination[pending] == group]
+        fixed = {v: np.broadcast_to(x[rows[0]], (every,)) for v, x in values.items()}
+        changed = answers(inputs.model, inputs.listed, fixed)[1]
+        for kind in (False, True):
+            asking, fitting = rows[wanted[rows] == kind], np.flatnonzero(changed == kind)
+            if not len(fitting):
+                impossible.append(asking)
+                continue
+            for v, column in take(inputs.listed, generator.choice(fitting, size=len(asking))).items():
+                drawn[v][asking] = column
+    return np.concatenate(impossible) if impossible else pending[:0]
+
+
+def _codes(column: Column) -> Column:
+    """Integers that tell the values of a column apart."""
+    if column.dtype.kind == "i":
+        return column
+    return Finite(dict.fromkeys(column.tolist())).encode(column)

@@ -1,0 +1,111 @@
+"""The inputs of a causal model as a set to list and to draw from."""
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from functools import cached_property
+from math import prod
+from typing import Any
+
+import numpy as np
+
+from commute.causal.batches import Batch, Column, as_column, rows_of, take
+from commute.causal.domains import Finite
+from commute.causal.model import CausalModel
+from commute.errors import PairsError
+
+Condition = Mapping[str, Any] | Callable[..., bool]
+
+LISTED = 2**22  # a domain of inputs with no more settings is listed in memory; a larger one is only drawn from
+ROUNDS = 1000  # draws a row before what was asked for counts as not to be had
+_GIVEN = "(given)"  # no parameter can have this name
+
+
+@dataclass(frozen=True, eq=False)
+class Inputs:
+    """The settings of a model's inputs that meet a condition.
+
+    `given` is a partial setting over any variables (`{"carry": True}`), or a function that says whether a setting belongs and
+    whose parameters name the variables that it looks at.
+    """
+
+    model: CausalModel
+    given: Condition | None = None
+
+    @cached_property
+    def finite(self) -> bool:
+        """Whether the settings can be listed."""
+        domains = [self.model.domain(v) for v in self.model.inputs]
+        return all(isinstance(d, Finite) for d in domains) and prod(len(d) for d in domains if isinstance(d, Finite)) <= LISTED
+
+    @cached_property
+    def listed(self) -> Batch:
+        """Every setting that meets the condition, in the domain's order (the last input varies fastest).
+
+        Raises:
+            PairsError: when the settings cannot be listed, or none meets the condition.
+        """
+        if not self.finite:
+            raise PairsError(f"the inputs of {self.model.name!r} are continuous or more than {LISTED:,}; they cannot be listed")
+        shape = [len(d) for d in map(self.model.domain, self.model.inputs) if isinstance(d, Finite)]
+        codes = np.unravel_index(np.arange(prod(shape)), shape)
+        columns = dict(zip(self.model.inputs, codes, strict=True))
+        kept = take(columns, self._meets(columns, prod(shape)))
+        if not rows_of(kept):
+            raise PairsError(f"no input of {self.model.name!r} meets the condition {self.given!r}")
+        return kept
+
+    def sample(self, generator: np.random.Generator, n: int) -> Batch:
+        """Draw `n` settings independently and uniformly among those that meet the condition.
+
+        Raises:
+            PairsError: when none is found.
+        """
+        if self.given is None:
+            return {v: self.model.domain(v).sample(generator, n) for v in self.model.inputs}
+        if self.finite:
+            return take(self.listed, generator.integers(rows_of(self.listed), size=n))
+        anything = Inputs(self.model)
+        drawn, pending = draw_until(
+            n,
+            lambda rows: anything.sample(generator, len(rows)),
+            lambda columns, rows: self._meets(columns, len(rows)),
+            rounds=ROUNDS,
+        )
+        if len(pending):
+            raise PairsError(f"too few inputs of {self.model.name!r} meet {self.given!r}: {n - len(pending)} found of {n}")
+        return drawn
+
+    def _meets(self, columns: Batch, rows: int) -> Column:
+        if self.given is None:
+            return np.ones(rows, dtype=bool)
+        if callable(self.given):
+            judged = self.model.extended({_GIVEN: self.given})
+            return judged.labels(judged.evaluate(columns, {}, rows))[_GIVEN].astype(bool)
+        solved = self.model.labels(self.model.evaluate(columns, {}, rows))
+        wanted = {v: self.model.domain(v).encode(as_column([x])) for v, x in self.given.items()}
+        return np.logical_and.reduce([self.model.domain(v).encode(solved[v]) == x for v, x in wanted.items()])
+
+
+def draw_until(
+    n: int,
+    draw: Callable[[Column], Batch],
+    accept: Callable[[Batch, Column], Column],
+    *,
+    rounds: int,
+) -> tuple[Batch, Column]:
+    """Draw each of `n` rows anew until it is accepted, at most `rounds` times.
+
+    `draw` and `accept` are given the indices of the rows that are still wanted. Returns the columns [n] and the indices of the
+    rows that were never accepted, whose columns hold their last draw.
+    """
+    pending = np.arange(n)
+    drawn = {v: column.copy() for v, column in draw(pending).items()}
+    pending = pending[~accept(drawn, pending)]
+    for _ in range(rounds - 1):
+        if not len(pending):
+            break
+        columns = draw(pending)
+        for v, column in columns.items():
+            drawn[v][pending] = column
+        pending = pending[~accept(columns, pending)]
+    return drawn, pending

@@ -1,0 +1,140 @@
+"""The command `commute`. Heavy modules are imported by the commands that need them."""
+
+import json
+import sys
+import traceback
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import click
+
+from commute.errors import CommuteError
+
+if TYPE_CHECKING:
+    from commute.proofs.claim import Claim
+
+EXITS = {"holds": 0, "refuted": 1, "inconclusive": 4}
+USAGE, INTERNAL, NOT_FOUND, INTERRUPTED = 2, 3, 5, 130
+_WORST_FIRST = (INTERNAL, USAGE, EXITS["refuted"], EXITS["inconclusive"], EXITS["holds"])
+
+
+@dataclass(frozen=True)
+class Asked:
+    """How the claims are to be run and told."""
+
+    seed: int
+    runs: Path
+    as_json: bool
+
+
+_seed = click.option("--seed", default=0, show_default=True, help="Seed of every random stream.")
+_runs = click.option("--runs", default=Path("runs"), show_default=True, type=click.Path(file_okay=False, path_type=Path),
+                     help="Folder that runs are kept in.")
+_json = click.option("--json", "as_json", is_flag=True, help="Print verdicts as JSON, one a line, and nothing else.")
+
+
+@click.group(epilog="Exit codes: 0 holds, 1 refuted, 2 bad claim, file or usage, 3 internal error, 4 inconclusive, 5 no claim found.")
+@click.version_option(package_name="commute")
+def cli() -> None:
+    """Verify that neural networks run the algorithms they are believed to run."""
+
+
+@cli.command()
+@_seed
+@_runs
+@_json
+def demo(seed: int, runs: Path, as_json: bool) -> int:  # noqa: FBT001  # click's calling convention
+    """Search for, verify and report a claim about a trained network."""
+    from commute.cli.demo import INTRODUCTION, hierarchical_equality
+
+    if not as_json:
+        click.echo(INTRODUCTION)
+    return _run(hierarchical_equality(), "demo", {}, Asked(seed, runs, as_json))
+
+
+@cli.command()
+@click.argument("target", metavar="FILE[::NAME]")
+@click.option("-P", "parameters", multiple=True, metavar="KEY=VALUE", help="A parameter of the claim; can be repeated.")
+@_seed
+@_runs
+@_json
+def run(target: str, parameters: tuple[str, ...], seed: int, runs: Path, as_json: bool) -> int:  # noqa: FBT001
+    """Run the claims of FILE, or the claim NAME of it."""
+    from commute.cli.claim_files import claims_in, make
+
+    path, _, name = target.partition("::")
+    file = Path(path)
+    given = []
+    for text in parameters:
+        key, equals, value = text.partition("=")
+        if not equals:
+            raise CommuteError(f"-P takes KEY=VALUE; given {text!r}")
+        given.append((key, value))
+    codes = []
+    for claim in claims_in(file, name or None):
+        about = {"file": str(file), "file_sha256": _sha256(file), "parameters": dict(given)}
+        codes.append(_run(make(claim, file, given), claim.name, about, Asked(seed, runs, as_json), file))
+    return next(code for code in _WORST_FIRST if code in codes)
+
+
+def _run(claim: "Claim", name: str, about: dict[str, Any], asked: Asked, file: Path | None = None) -> int:
+    """Run one claim, tell its verdict, write its report; the exit code."""
+    from rich.console import Console
+
+    from commute.cli.claim_files import located
+    from commute.cli.progress import progress
+    from commute.proofs.claim import run_claim
+    from commute.report.page import write_page
+    from commute.report.table import show
+    from commute.runs.events import ignore
+
+    console = Console(stderr=True)
+    try:
+        if asked.as_json:
+            done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, details=about, on_event=ignore)
+        else:
+            with progress(console) as listen:
+                done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, details=about, on_event=listen)
+    except CommuteError as error:
+        raise located(error, file) if file else error from error
+    assert done.folder is not None  # noqa: S101  # runs is given
+    write_page(done.verdict, done.folder / "report.html")
+    if asked.as_json:
+        click.echo(json.dumps({"claim": name, "folder": str(done.folder), **json.loads(done.verdict.to_json())}, ensure_ascii=False))
+    else:
+        if done.resumed:
+            click.echo(f"This run was finished before; its verdict is read from {done.folder}.")
+        show(done.verdict, Console())
+        click.echo(f"\nreport: {done.folder / 'report.html'}")
+    return EXITS[done.verdict.status]
+
+
+def _sha256(file: Path) -> str:
+    from hashlib import sha256
+
+    return sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
+
+
+def main() -> None:
+    """Run the command line and exit with its code."""
+    sys.exit(exit_code(sys.argv[1:]))
+
+
+def exit_code(arguments: list[str]) -> int:
+    """Run the command line with these arguments and return its exit code."""
+    try:
+        return cli.main(arguments, standalone_mode=False) or 0
+    except click.exceptions.Abort:
+        return INTERRUPTED
+    except click.ClickException as error:
+        error.show()
+        return USAGE
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except CommuteError as error:
+        click.echo(f"Error: {error}", err=True)
+        return NOT_FOUND if type(error).__name__ == "NoClaimError" else USAGE
+    except Exception:  # noqa: BLE001  # the last resort: say so and give the code for it
+        click.echo(f"Internal error; please report it with this:\n{traceback.format_exc()}", err=True)
+        return INTERNAL

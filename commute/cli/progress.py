@@ -1,0 +1,36 @@
+"""Progress in the terminal, from events."""
+
+from collections.abc import Iterator
+from contextlib import contextmanager
+
+from rich.console import Console
+from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+
+from commute.runs.events import ControlMeasured, Decided, Event, OnEvent, SearchStarted, SetVerified, SiteSearched, VerificationStarted
+
+
+@contextmanager
+def progress(console: Console) -> Iterator[OnEvent]:
+    """A listener that draws bars while work goes on, and leaves a line for each thing found."""
+    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    with Progress(*columns, console=console, transient=True) as bars:
+        tasks: dict[str, TaskID] = {}
+
+        def listen(event: Event) -> None:
+            match event:
+                case SearchStarted(sites, control):
+                    tasks["search"] = bars.add_task(f"control: {control}" if control else "searching sites", total=sites)
+                case SiteSearched(site, iia, control):
+                    bars.advance(tasks["search"])
+                    if control is None:
+                        bars.console.print(f"  searched {site}: worst slice {iia:.4f}", markup=False, highlight=False)
+                case VerificationStarted(pairs):
+                    bars.console.print(f"  verifying on {pairs:,} fresh pairs", markup=False, highlight=False)
+                case SetVerified(variables, iia):
+                    bars.console.print(f"  {' + '.join(variables)}: IIA {iia:.4f}", markup=False, highlight=False)
+                case ControlMeasured(control, iia):
+                    bars.console.print(f"  control, {control}: at most {iia:.4f}", markup=False, highlight=False)
+                case Decided():
+                    pass
+
+        yield listen

@@ -1,0 +1,1 @@
+"""What you study: torch modules as causal systems whose variables are features at sites."""

@@ -1,0 +1,126 @@
+"""Controls: what must not do as well as the claim for the claim to mean anything."""
+
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass
+
+import numpy as np
+import torch
+
+from commute.alignments.accuracy import agreement, count
+from commute.alignments.alignment import Alignment
+from commute.alignments.binomial import Count
+from commute.alignments.feature import Feature
+from commute.alignments.featurizers import Orthogonal
+from commute.alignments.search import Search, run_search
+from commute.causal.designs import pairs
+from commute.causal.model import CausalModel
+from commute.causal.permuted import permuted
+from commute.models.network import Network
+from commute.models.reinitialised import reinitialised
+from commute.models.sites import Site
+from commute.runs.events import OnEvent
+from commute.runs.seeds import stream, torch_seed
+
+RANDOM_SUBSPACES = 3  # draws, of which the best counts
+
+
+@dataclass(frozen=True)
+class Control:
+    """How one variable's interchange does where it should not.
+
+    Attributes:
+        name: what was put in place of the claim's network, subspace or algorithm.
+        variable: the variable interchanged.
+        count: right answers on fresh balanced pairs; None where the control cannot be made.
+        says: what it means, in a sentence.
+    """
+
+    name: str
+    variable: str
+    count: Count | None
+    says: str
+
+
+@dataclass(frozen=True)
+class Claimed:
+    """What the controls are held against."""
+
+    algorithm: CausalModel
+    network: Network
+    alignment: Alignment
+    n: int
+    seed: int
+    on_event: OnEvent
+
+
+def controls(claimed: Claimed) -> Iterator[list[Control]]:
+    """The controls one after the other, each over all aligned variables."""
+    yield _random_subspace(claimed)
+    yield _reinitialised(claimed)
+    yield _permuted(claimed)
+
+
+def _random_subspace(claimed: Claimed) -> list[Control]:
+    name, says = "random subspace", "a random subspace of the same rank at the same site"
+    generator = stream(claimed.seed, "control", name)
+    drawn = [_random_alignment(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
+    if any(d is None for d in drawn):
+        return [Control(name, v, None, "the claim takes the whole site, so every subspace of its rank is the same") for v in claimed.alignment]
+    counts = [_counts(claimed, claimed.algorithm, claimed.network, d, name) for d in drawn if d is not None]
+    return [Control(name, v, max((c[v] for c in counts), key=lambda c: c.rate), says) for v in claimed.alignment]
+
+
+def _random_alignment(claimed: Claimed, generator: np.random.Generator) -> Alignment | None:
+    """The claim's ranks at the claim's sites, along random orthonormal directions; None where they fill a site."""
+    base = pairs(claimed.algorithm, list(claimed.alignment)[:1], 1, design="uniform", seed=generator).base
+    vectors = claimed.network.activations(base, {f.site for f in claimed.alignment.values()})
+    features: dict[str, Feature] = {}
+    for site, at in vectors.items():
+        ranks = {v: f.read(at).shape[1] for v, f in claimed.alignment.items() if f.site == site}
+        if sum(ranks.values()) >= at.shape[1]:
+            return None
+        draws = torch.Generator().manual_seed(torch_seed(generator))
+        rotation = Orthogonal(torch.linalg.qr(torch.randn(at.shape[1], sum(ranks.values()), generator=draws)).Q)
+        start = 0
+        for variable, rank in ranks.items():
+            features[variable] = Feature(site, rotation, tuple(range(start, start + rank)))
+            start += rank
+    return Alignment(features)
+
+
+def _reinitialised(claimed: Claimed) -> list[Control]:
+    name = "re-initialised network"
+    network = reinitialised(claimed.network, stream(claimed.seed, "control", name))
+    alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
+    counts = _counts(claimed, claimed.algorithm, network, alignment, name)
+    return [Control(name, v, counts[v], f"{how} on a copy with shuffled weights") for v in claimed.alignment]
+
+
+def _permuted(claimed: Claimed) -> list[Control]:
+    name = "permuted algorithm"
+    algorithm = permuted(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name))
+    if algorithm is None:
+        return [Control(name, v, None, "no aligned variable has a mechanism with a finite table to permute") for v in claimed.alignment]
+    alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
+    counts = _counts(claimed, algorithm, claimed.network, alignment, name)
+    return [Control(name, v, counts[v], f"{how} for an algorithm whose mechanisms are rearranged") for v in claimed.alignment]
+
+
+def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, name: str) -> tuple[Alignment, str]:
+    """The claim's own search repeated at the sites that the claim uses; without a search, the claim's features as they are."""
+    spec = claimed.alignment.search
+    if spec is None:
+        return claimed.alignment, "the same features"
+    sites: list[Site] = list(dict.fromkeys(f.site for f in claimed.alignment.values()))
+    again = Search(spec.variables, sites, spec.method, spec.n)
+    found = run_search(again, algorithm, network, seed=claimed.seed, control=name, on_event=claimed.on_event)
+    return found.best, "the same search"
+
+
+def _counts(claimed: Claimed, algorithm: CausalModel, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
+    """Right answers on fresh balanced pairs of each variable."""
+    counts = {}
+    for variable in claimed.alignment:
+        drawn = pairs(algorithm, [variable], claimed.n, seed=stream(claimed.seed, "control", name, "pairs", variable))
+        counts[variable] = count(agreement(algorithm, network, alignment, drawn))
+    return counts

@@ -1,0 +1,86 @@
+"""From counts to a verdict: the rules by which evidence decides."""
+
+from collections.abc import Sequence
+
+from commute.proofs.controls import Control
+from commute.proofs.slices import Slice, bound
+from commute.proofs.verdict import Evidence, Status
+
+
+def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float) -> list[Evidence]:
+    """Each slice with bounds that hold for all at once: it passes when its lower bound reaches `at_least`."""
+    bounds = bound(slices, at_least=at_least, confidence=confidence)
+    return [
+        Evidence(
+            "slice",
+            "statistical",
+            s.name,
+            s.variables,
+            s.count,
+            b.lower,
+            b.upper,
+            True if b.lower >= at_least else False if b.upper < at_least else None,
+            _slice_says(s),
+        )
+        for s, b in zip(slices, bounds, strict=True)
+    ]
+
+
+def judged_controls(controls: Sequence[Control], *, at_least: float, confidence: float) -> list[Evidence]:
+    """Each control with its bounds: it passes when its upper bound, over all controls at once, stays below `at_least`."""
+    level = 1 - (1 - confidence) / max(len(controls), 1)
+    return [
+        Evidence(
+            "control",
+            "statistical",
+            c.name,
+            (c.variable,),
+            c.count,
+            c.count.lower(level) if c.count else 0.0,
+            c.count.upper(level) if c.count else 1.0,
+            None if c.count is None else c.count.upper(level) < at_least,
+            c.says,
+        )
+        for c in controls
+    ]
+
+
+def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tuple[str, ...]]:
+    """The status, and a sentence for each piece of evidence that it rests on.
+
+    A slice that is refuted refutes the claim. A slice that is open, a control that is not below the claim, and the lack of
+    controls each leave it inconclusive.
+    """
+    slices = [e for e in evidence if e.kind == "slice"]
+    refuted = [
+        f"{e.name}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}" for e in slices if e.passed is False
+    ]
+    if refuted:
+        return "refuted", tuple(refuted)
+    unsettled = [
+        f"{e.name}: IIA lies between {e.lower:.4f} and {e.upper:.4f} ({e.count} right); more pairs are needed" for e in slices if not e.passed
+    ]
+    controls = [e for e in evidence if e.kind == "control"]
+    unsettled += [
+        f"{e.name}, {e.variables[0]}: this control may reach the claim (up to {e.upper:.4f}, {e.count} right), so the claim says too little"
+        for e in controls
+        if e.passed is False
+    ]
+    if not any(e.passed for e in controls):
+        unsettled.append("no control was measured, and without one no claim holds")
+    if unsettled:
+        return "inconclusive", tuple(unsettled)
+    worst = min(slices, key=lambda e: e.lower)
+    best = max((e for e in controls if e.passed), key=lambda e: e.upper)
+    return "holds", (
+        f"the worst slice, {worst.name}, has IIA at least {worst.lower:.4f}",
+        f"the best control, {best.name} ({best.variables[0]}), at most {best.upper:.4f}",
+    )
+
+
+def _slice_says(s: Slice) -> str:
+    if not s.variables:
+        return "left alone, the network answers as the algorithm"
+    put = f"with {' and '.join(s.variables)} taken from other inputs the network answers as the algorithm"
+    kinds = {"changed": f"{put}, where that changes the answer", "unchanged": f"{put}, where that does not change the answer"}
+    return kinds.get(s.kind, f"{put}, where {s.variables[0]} goes {s.kind}")

@@ -1,0 +1,191 @@
+"""Judging an alignment on fresh pairs, slice by slice and against controls."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Any, Literal, get_args
+
+import numpy as np
+
+from commute.alignments.accuracy import Accuracy, agrees, count, interchanged
+from commute.alignments.alignment import Alignment
+from commute.alignments.variable_sets import variable_sets
+from commute.causal.batches import Batch, Column
+from commute.causal.designs import pairs
+from commute.causal.inputs import Inputs
+from commute.causal.model import CausalModel
+from commute.causal.pairs import Pairs
+from commute.errors import AlignmentError, NetworkError, check, unknown
+from commute.models.network import Network
+from commute.proofs.controls import Claimed, Control, controls
+from commute.proofs.decide import decide, judged_controls, judged_slices
+from commute.proofs.slices import Slice, slices_of
+from commute.proofs.verdict import Counterexample, Role, SearchedSite, Variable, Verdict
+from commute.runs.events import ControlMeasured, Decided, OnEvent, SetVerified, VerificationStarted, ignore
+from commute.runs.files import write_atomically
+from commute.runs.seeds import stream
+
+if TYPE_CHECKING:
+    import pandas as pd
+
+Battery = Literal["quick", "standard"]
+_ALONE = "no intervention"
+
+
+@dataclass(frozen=True, eq=False)
+class Checked:
+    """Fresh pairs of one set of variables, and how the network did on them."""
+
+    pairs: Pairs
+    answered: Any
+    right: Column
+    alone: Column
+    slices: list[Slice]
+
+
+def judge(
+    algorithm: CausalModel,
+    network: Network,
+    alignment: Alignment,
+    *,
+    at_least: float,
+    confidence: float,
+    battery: Battery,
+    n: int,
+    seed: int,
+    sites: Sequence[SearchedSite] = (),
+    pairs_to: Path | None = None,
+    on_event: OnEvent = ignore,
+) -> Verdict:
+    """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
+    check(_problems(algorithm, alignment, at_least, confidence, battery, n), AlignmentError, "the claim")
+    slices = [_alone(algorithm, network, n, seed)]
+    checked = []
+    sets = variable_sets(list(alignment))
+    on_event(VerificationStarted(n * len(sets)))
+    for variables in sets:
+        drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", *variables))
+        checked.append(_checked(algorithm, network, alignment, drawn))
+        slices += checked[-1].slices
+        on_event(SetVerified(variables, float(checked[-1].right.mean())))
+    if pairs_to is not None:
+        _write_pairs(checked, pairs_to)
+    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, on_event)
+    evidence = (
+        *judged_slices(slices, at_least=at_least, confidence=confidence),
+        *judged_controls(_measured(claimed) if battery == "standard" else [], at_least=at_least, confidence=confidence),
+    )
+    status, reasons = decide(evidence, at_least=at_least)
+    on_event(Decided(status))
+    return Verdict(
+        status=status,
+        reasons=reasons,
+        evidence=evidence,
+        accuracy=_pooled(checked, confidence),
+        counterexample=_counterexample(algorithm, checked),
+        algorithm=algorithm.name,
+        network=network.name,
+        variables=tuple(_variable(algorithm, alignment, v) for v in algorithm.graph),
+        sites=tuple(sites),
+        at_least=at_least,
+        confidence=confidence,
+        seed=seed,
+    )
+
+
+def _problems(
+    algorithm: CausalModel, alignment: Alignment, at_least: float, confidence: float, battery: str, n: int
+) -> list[str]:
+    problems = [unknown("variable", v, algorithm.graph) for v in alignment if v not in algorithm.graph]
+    problems += [f"{k} must lie between 0 and 1; given {x}" for k, x in (("at_least", at_least), ("confidence", confidence)) if not 0 < x < 1]
+    if battery not in get_args(Battery):
+        problems.append(unknown("battery", battery, get_args(Battery)))
+    if n < 1:
+        problems.append(f"n must be at least 1; given {n}")
+    return problems
+
+
+def _alone(algorithm: CausalModel, network: Network, n: int, seed: int) -> Slice:
+    """The network as it is, on uniformly drawn inputs, and a check that it answers the same when asked again."""
+    drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
+    expected = algorithm.solve(drawn)
+    answered = network.run(drawn)
+    again = network.run(drawn)
+    if not all(np.array_equal(x, y) for x, y in zip(_columns(answered), _columns(again), strict=True)):
+        raise NetworkError(f"the network {network.name!r} is not deterministic: the same inputs gave other answers when run again")
+    right = agrees(algorithm, answered, {v: expected[v] for v in algorithm.outputs})
+    return Slice((), _ALONE, count(right))
+
+
+def _columns(answered: Any) -> list[Column]:
+    return list(answered.values()) if isinstance(answered, dict) else [answered]
+
+
+def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
+    answered = interchanged(network, alignment, drawn)
+    right = agrees(algorithm, answered, drawn.expected)
+    alone = agrees(algorithm, network.run(drawn.base), drawn.expected)
+    return Checked(drawn, answered, right, alone, slices_of(algorithm, drawn, right))
+
+
+def _measured(claimed: Claimed) -> list[Control]:
+    measured = []
+    for group in controls(claimed):
+        measured += group
+        rates = [c.count.rate for c in group if c.count]
+        if rates:
+            claimed.on_event(ControlMeasured(group[0].name, max(rates)))
+    return measured
+
+
+def _pooled(checked: Sequence[Checked], confidence: float) -> Accuracy:
+    """IIA over the pairs of all sets of variables together."""
+    right = np.concatenate([c.right for c in checked])
+    changed = np.concatenate([c.pairs.changed for c in checked])
+    alone = np.concatenate([c.alone for c in checked])
+    return Accuracy(count(right), count(right[changed]), count(right[~changed]), count(alone), independent=True, confidence=confidence)
+
+
+def _counterexample(algorithm: CausalModel, checked: Sequence[Checked]) -> Counterexample | None:
+    """Of the set of variables with the lowest IIA, the failing pair that comes first in the domains' order."""
+    worst = min(checked, key=lambda c: c.right.mean())
+    failing = np.flatnonzero(~worst.right)
+    if not len(failing):
+        return None
+    batches = [worst.pairs.base, *worst.pairs.sources.values()]
+    keys = [algorithm.domain(v).encode(batch[v][failing]) for batch in batches for v in algorithm.inputs]
+    row = int(failing[np.lexsort(keys[::-1])[0]])
+    return Counterexample(
+        _setting(worst.pairs.base, row),
+        {v: _setting(source, row) for v, source in worst.pairs.sources.items()},
+        _setting(worst.pairs.expected, row),
+        _setting(worst.answered, row) if isinstance(worst.answered, dict) else worst.answered[row : row + 1].tolist()[0],
+    )
+
+
+def _setting(batch: Batch, row: int) -> dict[str, Any]:
+    return {v: column[row : row + 1].tolist()[0] for v, column in batch.items()}
+
+
+def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variable:
+    roles: dict[str, Role] = {**dict.fromkeys(algorithm.internal, "internal"), **dict.fromkeys(algorithm.outputs, "output")}
+    feature = str(alignment[name]) if name in alignment else None
+    return Variable(name, roles.get(name, "input"), tuple(algorithm.graph.predecessors(name)), feature)
+
+
+def _write_pairs(checked: Sequence[Checked], path: Path) -> None:
+    """One row a pair: the set of variables, the pair as in `Pairs.to_frame`, the network's answer and whether it is right."""
+    import pandas as pd
+
+    frame = pd.concat([_frame(c) for c in checked], ignore_index=True).convert_dtypes()
+    write_atomically(path, frame.to_parquet(index=False))
+
+
+def _frame(checked: Checked) -> "pd.DataFrame":
+    frame = checked.pairs.to_frame()
+    answered = checked.answered if isinstance(checked.answered, dict) else {next(iter(checked.pairs.expected)): checked.answered}
+    frame.insert(0, "variables", " + ".join(checked.pairs.variables))
+    for output, column in answered.items():
+        frame[f"answered.{output}"] = column
+    frame["right"] = checked.right
+    return frame

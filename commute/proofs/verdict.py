@@ -1,0 +1,183 @@
+"""Verdicts: what the evidence says of a claim."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Literal
+
+from commute.alignments.accuracy import Accuracy
+from commute.alignments.binomial import Count
+from commute.errors import ClaimError
+from commute.runs.files import write_atomically
+
+Status = Literal["holds", "refuted", "inconclusive"]
+Level = Literal["exact", "sound", "statistical", "survived"]
+Role = Literal["input", "internal", "output"]
+_VERSION = 1
+
+
+@dataclass(frozen=True)
+class Evidence:
+    """One thing that was measured.
+
+    Attributes:
+        kind: a `slice` of the claim, on which it must hold, or a `control`, which must stay below it.
+        level: how strong it is (DESIGN of the package: exact, sound, statistical, survived).
+        name: what was measured.
+        variables: the variables interchanged.
+        count: right answers; None where the control could not be made.
+        lower: bound on the rate from below, at the verdict's confidence over all slices.
+        upper: bound from above, likewise.
+        passed: whether it speaks for the claim; None where it decides nothing yet.
+        says: what it means, in a sentence.
+    """
+
+    kind: Literal["slice", "control"]
+    level: Level
+    name: str
+    variables: tuple[str, ...]
+    count: Count | None
+    lower: float
+    upper: float
+    passed: bool | None
+    says: str
+
+
+@dataclass(frozen=True)
+class Counterexample:
+    """A pair on which network and algorithm differ: the smallest, in the domains' order, of those seen in the worst slice."""
+
+    base: Mapping[str, Any]
+    sources: Mapping[str, Mapping[str, Any]]
+    expected: Mapping[str, Any]
+    answered: Any
+
+    def __str__(self) -> str:
+        put = "; ".join(f"{v} from {_shown(source)}" for v, source in self.sources.items())
+        return f"base {_shown(self.base)}{f', {put}' if put else ''}: the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
+
+
+@dataclass(frozen=True)
+class Variable:
+    """A variable of the algorithm, its place in the graph and, if aligned, in the network."""
+
+    name: str
+    role: Role
+    parents: tuple[str, ...]
+    feature: str | None
+
+
+@dataclass(frozen=True)
+class SearchedSite:
+    """One row of the search behind the claim: a variable's IIA at a site, on the selection pairs."""
+
+    site: str
+    variable: str
+    iia: float
+    worst: float
+
+
+@dataclass(frozen=True)
+class Verdict:
+    """What was found about a claim.
+
+    Attributes:
+        status: `holds`, `refuted` or `inconclusive`.
+        reasons: why, a sentence each.
+        evidence: every slice and control.
+        accuracy: IIA over the pairs of all sets of variables together.
+        counterexample: a failing pair, if one was seen.
+        algorithm: its name.
+        network: its name.
+        variables: the algorithm's graph and alignment.
+        sites: what the search saw, if there was one.
+        at_least: the IIA claimed.
+        confidence: of the verdict, over all slices at once.
+        seed: of every random stream.
+    """
+
+    status: Status
+    reasons: tuple[str, ...]
+    evidence: tuple[Evidence, ...]
+    accuracy: Accuracy
+    counterexample: Counterexample | None
+    algorithm: str
+    network: str
+    variables: tuple[Variable, ...]
+    sites: tuple[SearchedSite, ...]
+    at_least: float
+    confidence: float
+    seed: int
+
+    def __str__(self) -> str:
+        lines = [f"{self.status}: {self.algorithm} in {self.network}, IIA >= {self.at_least} at confidence {self.confidence}"]
+        lines += [f"  {reason}" for reason in self.reasons]
+        lines.append(f"  {self.accuracy}")
+        if self.counterexample is not None:
+            lines.append(f"  counterexample: {self.counterexample}")
+        return "\n".join(lines)
+
+    @property
+    def slices(self) -> tuple[Evidence, ...]:
+        """The evidence that is a slice of the claim."""
+        return tuple(e for e in self.evidence if e.kind == "slice")
+
+    @property
+    def controls(self) -> tuple[Evidence, ...]:
+        """The evidence that is a control."""
+        return tuple(e for e in self.evidence if e.kind == "control")
+
+    def to_json(self) -> str:
+        """The verdict as JSON, the same bytes for the same claim and seed. Labels that JSON lacks are written as text."""
+        return json.dumps({"version": _VERSION, **asdict(self)}, indent=2, ensure_ascii=False, default=str) + "\n"
+
+    def save(self, folder: str | Path) -> None:
+        """Write `verdict.json` into `folder`, which is made if needed."""
+        write_atomically(Path(folder) / "verdict.json", self.to_json().encode())
+
+    @classmethod
+    def load(cls, folder: str | Path) -> "Verdict":
+        """Read what `save` wrote.
+
+        Raises:
+            ClaimError: when the file is missing or not as written.
+        """
+        path = Path(folder) / "verdict.json"
+        try:
+            record = json.loads(path.read_text())
+            if record.pop("version") != _VERSION:
+                raise ClaimError(f"{path} was written by another version of commute")
+            return cls(
+                **{
+                    **record,
+                    "reasons": tuple(record["reasons"]),
+                    "evidence": tuple(_evidence(e) for e in record["evidence"]),
+                    "accuracy": _accuracy(record["accuracy"]),
+                    "counterexample": record["counterexample"] and Counterexample(**record["counterexample"]),
+                    "variables": tuple(Variable(**{**v, "parents": tuple(v["parents"])}) for v in record["variables"]),
+                    "sites": tuple(SearchedSite(**s) for s in record["sites"]),
+                }
+            )
+        except (OSError, ValueError, KeyError, TypeError) as error:
+            raise ClaimError(f"{path} does not hold a verdict: {type(error).__name__}: {error}") from error
+
+    def to_html(self, path: str | Path) -> None:
+        """Write the report of the verdict, one page that needs nothing beside it."""
+        from commute.report.page import write_page  # the report stands to the right of this layer
+
+        write_page(self, Path(path))
+
+
+def _evidence(record: dict[str, Any]) -> Evidence:
+    counted = record["count"] and Count(**record["count"])
+    return Evidence(**{**record, "count": counted, "variables": tuple(record["variables"])})
+
+
+def _accuracy(record: dict[str, Any]) -> Accuracy:
+    counts = {k: Count(**record[k]) for k in ("overall", "changed", "unchanged", "noop")}
+    return Accuracy(**{**record, **counts})
+
+
+def _shown(setting: Mapping[str, Any]) -> str:
+    return ", ".join(f"{v}={x!r}" for v, x in setting.items())

@@ -1,0 +1,1 @@
+"""What is told of a verdict: tables for the terminal and a page for the browser."""

@@ -1,0 +1,60 @@
+"""Events: what work says while it goes on. Terminals, logs and reports consume them."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class SearchStarted:
+    """A search over sites begins."""
+
+    sites: int
+    control: str | None  # the control that the search serves, or None for the claim's own
+
+
+@dataclass(frozen=True)
+class SiteSearched:
+    """One site's candidate is ready; `iia` is its worst slice on the selection pairs."""
+
+    site: str
+    iia: float
+    control: str | None
+
+
+@dataclass(frozen=True)
+class VerificationStarted:
+    """Fresh pairs are drawn, `pairs` in all."""
+
+    pairs: int
+
+
+@dataclass(frozen=True)
+class SetVerified:
+    """The interchanges of one set of variables are done; `iia` is over all its pairs."""
+
+    variables: tuple[str, ...]
+    iia: float
+
+
+@dataclass(frozen=True)
+class ControlMeasured:
+    """A control reached `iia` at most, over the variables."""
+
+    control: str
+    iia: float
+
+
+@dataclass(frozen=True)
+class Decided:
+    """The verdict is there."""
+
+    status: str
+
+
+Event = SearchStarted | SiteSearched | VerificationStarted | SetVerified | ControlMeasured | Decided
+OnEvent = Callable[[Event], None]
+
+
+def ignore(event: Event) -> None:
+    """Do nothing with an event."""
+    del event

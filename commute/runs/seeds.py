@@ -1,0 +1,18 @@
+"""Independent random streams from one seed.
+
+Search, selection, verification and controls each draw from a stream of their own name, so that none sees the others' draws.
+"""
+
+from zlib import crc32
+
+import numpy as np
+
+
+def stream(seed: int, *path: str) -> np.random.Generator:
+    """The generator of `seed` for the purpose named by `path`; other paths give statistically independent streams."""
+    return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(crc32(part.encode()) for part in path)))
+
+
+def torch_seed(generator: np.random.Generator) -> int:
+    """Draw a seed for a `torch.Generator`."""
+    return int(generator.integers(2**63))
