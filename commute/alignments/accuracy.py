@@ -80,7 +80,12 @@ def interchanged(network: Network, alignment: Alignment, pairs: Pairs) -> Any:
 def accuracy_of(pairs: Pairs, right: Column, alone: Column, *, confidence: float) -> Accuracy:
     """Count what was `right` after the interchange and `alone` without it, [pairs] of bool each."""
     return Accuracy(
-        count(right), count(right[pairs.changed]), count(right[~pairs.changed]), count(alone), pairs.independent, confidence
+        count(right),
+        count(right[pairs.changed]),
+        count(right[~pairs.changed]),
+        count(alone),
+        pairs.independent,
+        confidence,
     )
 
 
@@ -111,7 +116,8 @@ def agrees(algorithm: CausalModel, answered: Any, expected: Batch) -> Column:
                 "the algorithm's labels"
             )
     check(problems, AlignmentError, "the network's answers")
-    return np.logical_and.reduce([_equal(named[v], expected[v]) for v in expected])
+    right: Column = np.all([_equal(named[v], expected[v]) for v in expected], axis=0)
+    return right
 
 
 def _equal(answered: Column, expected: Column) -> Column:

@@ -37,7 +37,9 @@ class Alignment(Mapping[str, Feature]):
     search: "Search | None" = None
 
     def __post_init__(self) -> None:
-        problems = [f"the feature of {v!r} must be a Feature; given {f!r}" for v, f in self.features.items() if not isinstance(f, Feature)]
+        problems = [
+            f"the feature of {v!r} must be a Feature; given {f!r}" for v, f in self.features.items() if not isinstance(f, Feature)
+        ]
         check(problems or _overlaps(self.features), AlignmentError, "the alignment")
         if not self.features:
             raise AlignmentError("the alignment aligns no variable; give at least one, {'variable': Feature(…)}")
@@ -66,7 +68,8 @@ class Alignment(Mapping[str, Feature]):
             "version": _VERSION,
             "featurizers": [type(kind).__name__ for kind in kinds],
             "features": {
-                v: {"site": asdict(f.site), "featurizer": kinds.index(f.featurizer), "dims": f.dims} for v, f in self.features.items()
+                v: {"site": asdict(f.site), "featurizer": kinds.index(f.featurizer), "dims": f.dims}
+                for v, f in self.features.items()
             },
         }
         write_atomically(folder / "alignment.safetensors", save(tensors))

@@ -21,6 +21,10 @@ class Count:
     def __str__(self) -> str:
         return f"{self.correct} of {self.total}"
 
+    def with_bounds(self, confidence: float) -> str:
+        """The rate and its bounds, to read."""
+        return f"{self.rate:.4f} [{self.lower(confidence):.4f}, {self.upper(confidence):.4f}]" if self.total else "–"
+
     @property
     def rate(self) -> float:
         """The share that was right; NaN of none."""

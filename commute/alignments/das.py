@@ -33,13 +33,17 @@ class DAS:
     """
 
     dims: int = 8
-    steps: int = 600
+    steps: int = 400
     batch: int = 256
-    learning_rate: float = 0.02
+    learning_rate: float = 0.1
     restarts: int = 2
 
     def __post_init__(self) -> None:
-        low = [f"{k} must be at least 1; given {getattr(self, k)}" for k in ("dims", "steps", "batch", "restarts") if getattr(self, k) < 1]
+        low = [
+            f"{k} must be at least 1; given {getattr(self, k)}"
+            for k in ("dims", "steps", "batch", "restarts")
+            if getattr(self, k) < 1
+        ]
         if not self.learning_rate > 0:
             low.append(f"learning_rate must be positive; given {self.learning_rate}")
         check(low, AlignmentError, "DAS")
@@ -50,7 +54,7 @@ class DAS:
         train: Sequence[TrainingPairs],
         select: Sequence[TrainingPairs],
         generator: np.random.Generator,
-    ) -> dict[str, Feature]:
+    ) -> Mapping[str, Feature]:
         """The feature of each variable at `site`.
 
         Args:
@@ -66,7 +70,7 @@ class DAS:
         width, needed = next(iter(vectors.values())).shape[1], self.dims * len(vectors)
         if needed > width:
             raise AlignmentError(f"DAS(dims={self.dims}) for {len(vectors)} variables needs {needed} dims; {site} has {width}")
-        best: tuple[float, dict[str, Feature]] | None = None
+        best: tuple[float, Mapping[str, Feature]] | None = None
         with undisturbed(train[0].network.module):
             for _ in range(self.restarts):
                 directions = self._train(site, list(vectors), width, train, generator)
@@ -80,7 +84,12 @@ class DAS:
         return best[1]
 
     def _train(
-        self, site: Site, variables: Sequence[str], width: int, train: Sequence[TrainingPairs], generator: np.random.Generator
+        self,
+        site: Site,
+        variables: Sequence[str],
+        width: int,
+        train: Sequence[TrainingPairs],
+        generator: np.random.Generator,
     ) -> Tensor:
         draws = torch.Generator().manual_seed(torch_seed(generator))
         free = torch.randn(width, self.dims * len(variables), generator=draws).requires_grad_()
@@ -97,7 +106,8 @@ class DAS:
             loss.backward()  # type: ignore[no-untyped-call]
             optimizer.step()
             schedule.step()
-        return torch.linalg.qr(free.detach()).Q
+        directions: Tensor = torch.linalg.qr(free.detach()).Q
+        return directions
 
     def _features(self, site: Site, variables: Sequence[str], directions: Tensor) -> Mapping[str, Feature]:
         rotation = Orthogonal(directions)

@@ -8,6 +8,8 @@ from commute.alignments.featurizers import Featurizer, Identity
 from commute.errors import AlignmentError
 from commute.models.sites import Site
 
+_NEURONS = Identity()
+
 
 @dataclass(frozen=True)
 class Feature:
@@ -20,7 +22,7 @@ class Feature:
     """
 
     site: Site
-    featurizer: Featurizer = Identity()
+    featurizer: Featurizer = _NEURONS
     dims: tuple[int, ...] | None = None
 
     def __post_init__(self) -> None:
@@ -35,9 +37,7 @@ class Feature:
             raise AlignmentError("a feature: " + "; ".join(problems))
 
     def __str__(self) -> str:
-        view = "" if self.featurizer == Identity() else f", {type(self.featurizer).__name__}"
-        dims = "" if self.dims is None else f", {len(self.dims)} dims"
-        return f"{self.site}{view}{dims}"
+        return str(self.site) if self.dims is None else f"{self.site}, {len(self.dims)} dims"
 
     def read(self, vectors: Tensor) -> Tensor:
         """The feature's values, [batch, dims], in the site's vectors [batch, width]."""
@@ -56,5 +56,7 @@ class Feature:
     def _columns(self, features: Tensor) -> list[int]:
         dims = list(self.dims or ())
         if max(dims) >= features.shape[1]:
-            raise AlignmentError(f"the feature at {self.site} asks for dim {max(dims)}, but there are {features.shape[1]}, from 0")
+            raise AlignmentError(
+                f"the feature at {self.site} asks for dim {max(dims)}, but there are {features.shape[1]}, from 0"
+            )
         return dims

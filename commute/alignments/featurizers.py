@@ -60,7 +60,9 @@ class Orthogonal:
     def __post_init__(self) -> None:
         q = self.directions
         if q.ndim != 2 or not q.is_floating_point() or not 0 < q.shape[1] <= q.shape[0]:  # noqa: PLR2004
-            raise AlignmentError(f"directions are columns, [width, features] of float with features <= width; given {list(q.shape)}")
+            raise AlignmentError(
+                f"directions are columns, [width, features] of float with features <= width; given {list(q.shape)}"
+            )
         with torch.no_grad():
             error = float((q.T @ q - torch.eye(q.shape[1], dtype=q.dtype, device=q.device)).abs().max())
         if not error <= _ORTHONORMAL:

@@ -29,7 +29,11 @@ class Method(Protocol):
     """A way to fit features at a site."""
 
     def fit(
-        self, site: Site, train: Sequence[TrainingPairs], select: Sequence[TrainingPairs], generator: np.random.Generator
+        self,
+        site: Site,
+        train: Sequence[TrainingPairs],
+        select: Sequence[TrainingPairs],
+        generator: np.random.Generator,
     ) -> Mapping[str, Feature]:
         """The feature of each variable at `site`."""
 
@@ -153,7 +157,7 @@ def run_search(
     candidates = []
     for site in spec.sites:
         ready = [[prepare(network, site, readout, p) for p in part] for part in (train, select)]
-        features = spec.method.fit(site, *ready, stream(seed, *path, str(site)))
+        features = spec.method.fit(site, ready[0], ready[1], stream(seed, *path, str(site)))
         alignment = Alignment(features, search=spec)
         selection = {p.variables: interchange_accuracy(algorithm, network, alignment, p) for p in select}
         candidates.append(Candidate(site, alignment, selection))

@@ -15,7 +15,7 @@ from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
 from commute.models.hooks import undisturbed
-from commute.models.network import Network, writing
+from commute.models.network import FeatureLike, Network, writing
 from commute.models.sites import Site
 
 
@@ -31,14 +31,14 @@ class TrainingPairs:
 
     def scores(self, features: Mapping[str, Feature], rows: Tensor) -> Tensor:
         """The scores of all choices after the interchange in the given rows, [rows, choices], with gradients."""
-        values = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
+        values: dict[FeatureLike, Tensor] = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
         output = self.network.call(take(self.pairs.base, rows.numpy()), writing(values))
         return self.readout.scores(output, len(rows))
 
     def worst(self, features: Mapping[str, Feature]) -> Count:
         """The count of right answers on the worse of the changed and the unchanged pairs."""
         with torch.no_grad():
-            blocks = torch.arange(len(self.pairs)).split(self.network.batch_size)
+            blocks = torch.split(torch.arange(len(self.pairs)), self.network.batch_size)
             chosen = torch.cat([self.scores(features, rows).argmax(-1) for rows in blocks])
         right = (chosen == self.choices).numpy()
         kinds = [count(right[self.pairs.changed == kind]) for kind in (True, False)]

@@ -80,8 +80,8 @@ def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
     rows = each ** len(shape)
     if rows > _EXHAUSTIVE_ROWS:
         raise PairsError(
-            f"{each:,} inputs give {rows:,} pairs, more than the {_EXHAUSTIVE_ROWS:,} that are listed; draw a sample, or restrict "
-            "the inputs with given="
+            f"{each:,} inputs give {rows:,} pairs, more than the {_EXHAUSTIVE_ROWS:,} that are listed; draw a sample, or "
+            "restrict the inputs with given="
         )
     base, *sources = (take(inputs.listed, index) for index in np.unravel_index(np.arange(rows), shape))
     return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
@@ -107,7 +107,9 @@ def _sources(inputs: Inputs, variable: str, generator: np.random.Generator, n: i
         rounds=ROUNDS,
     )
     if len(pending):
-        raise PairsError(f"some values of {variable!r} are too rare among the inputs to occur equally often; use design='uniform'")
+        raise PairsError(
+            f"some values of {variable!r} are too rare among the inputs to occur equally often; use design='uniform'"
+        )
     return drawn
 
 
@@ -128,8 +130,8 @@ def _bases(inputs: Inputs, sources: dict[str, Batch], generator: np.random.Gener
         pending = _search(inputs, values, wanted, drawn, pending, combination.reshape(-1), generator)
     if wanted.any() and wanted[pending].sum() == wanted.sum():
         raise PairsError(
-            f"no interchange of {', '.join(sources)} was found that changes the output of {model.name!r}, so changed and unchanged "
-            "pairs cannot be balanced; use design='uniform', or look again at the model"
+            f"no interchange of {', '.join(sources)} was found that changes the output of {model.name!r}, so changed and "
+            "unchanged pairs cannot be balanced; use design='uniform', or look again at the model"
         )
     return drawn  # a row that is still pending cannot be as wanted: its last draw is of the other kind
 

@@ -80,10 +80,11 @@ class Inputs:
             return np.ones(rows, dtype=bool)
         if callable(self.given):
             judged = self.model.extended({_GIVEN: self.given})
-            return judged.labels(judged.evaluate(columns, {}, rows))[_GIVEN].astype(bool)
+            return np.asarray(judged.labels(judged.evaluate(columns, {}, rows))[_GIVEN], dtype=bool)
         solved = self.model.labels(self.model.evaluate(columns, {}, rows))
         wanted = {v: self.model.domain(v).encode(as_column([x])) for v, x in self.given.items()}
-        return np.logical_and.reduce([self.model.domain(v).encode(solved[v]) == x for v, x in wanted.items()])
+        met: Column = np.all([self.model.domain(v).encode(solved[v]) == x for v, x in wanted.items()], axis=0)
+        return met
 
 
 def draw_until(

@@ -30,5 +30,5 @@ def modular_addition(modulus: int) -> CausalModel:
     return CausalModel(
         f"addition modulo {modulus}",
         {"a": residues, "b": residues},
-        {"sum": lambda a, b: (a + b) % modulus, "answer": lambda sum: sum},
+        {"sum": lambda a, b: (a + b) % modulus, "answer": lambda sum: sum},  # noqa: A006  # the parent's name
     )

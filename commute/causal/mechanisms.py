@@ -73,8 +73,9 @@ class Table:
         return inspect.Signature([inspect.Parameter(p, inspect.Parameter.KEYWORD_ONLY) for p in self.parents])
 
     def __call__(self, **given: Hashable) -> Hashable:
+        """The value at one setting of the parents."""
         place = tuple(int(d.encode(as_column([given[p]]))[0]) for p, d in self.parents.items())
-        return self.domain.values[self.codes[place]]
+        return self.domain.values[int(self.codes[place])]
 
 
 @dataclass(frozen=True, eq=False)

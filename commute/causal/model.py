@@ -267,7 +267,9 @@ def _structure_problems(
         if not isinstance(d, (Finite, Interval))
     ]
     problems += [f"{v!r} is an input and has a mechanism; it must be one or the other" for v in parents if v in inputs]
-    problems += [f"the mechanism of {v!r}: {unknown('variable', p, variables)}" for v in parents for p in parents[v] if p not in variables]
+    problems += [
+        f"the mechanism of {v!r}: {unknown('variable', p, variables)}" for v in parents for p in parents[v] if p not in variables
+    ]
     problems += [unknown("variable", v, variables) + " (outputs)" for v in outputs or () if v not in variables]
     problems += [unknown("mechanism", v, parents) + " (domains)" for v in domains if v not in parents]
     if not parents:

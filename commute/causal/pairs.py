@@ -86,12 +86,20 @@ class Pairs:
                 continue
             read.setdefault(side, {})[variable] = frame[name].to_numpy()
         sources = {side[1]: batch for side, batch in read.items() if side[0] == "source"}
-        problems += [f"there are no columns {what}" for what, found in
-                     (("base.<input>", ("base",) in read), ("source.<variable>.<input>", sources)) if not found]
+        problems += [
+            f"there are no columns {what}"
+            for what, found in (("base.<input>", ("base",) in read), ("source.<variable>.<input>", sources))
+            if not found
+        ]
         problems += [unknown("variable", v, model.graph) for v in sources if v not in model.graph]
         check(problems, PairsError, "the frame of pairs")
-        found = make_pairs(model, model.columns(read["base",])[0], {v: model.columns(b)[0] for v, b in sources.items()},
-                           design="given", independent=independent)
+        found = make_pairs(
+            model,
+            model.columns(read["base",])[0],
+            {v: model.columns(b)[0] for v, b in sources.items()},
+            design="given",
+            independent=independent,
+        )
         _check_expected(read.get(("expected",), {}), found.expected)
         return found
 

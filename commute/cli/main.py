@@ -29,12 +29,19 @@ class Asked:
 
 
 _seed = click.option("--seed", default=0, show_default=True, help="Seed of every random stream.")
-_runs = click.option("--runs", default=Path("runs"), show_default=True, type=click.Path(file_okay=False, path_type=Path),
-                     help="Folder that runs are kept in.")
+_runs = click.option(
+    "--runs",
+    default=Path("runs"),
+    show_default=True,
+    type=click.Path(file_okay=False, path_type=Path),
+    help="Folder that runs are kept in.",
+)
 _json = click.option("--json", "as_json", is_flag=True, help="Print verdicts as JSON, one a line, and nothing else.")
 
 
-@click.group(epilog="Exit codes: 0 holds, 1 refuted, 2 bad claim, file or usage, 3 internal error, 4 inconclusive, 5 no claim found.")
+@click.group(
+    epilog="Exit codes: 0 holds, 1 refuted, 2 bad claim, file or usage, 3 internal error, 4 inconclusive, 5 no claim found."
+)
 @click.version_option(package_name="commute")
 def cli() -> None:
     """Verify that neural networks run the algorithms they are believed to run."""
@@ -84,7 +91,7 @@ def _run(claim: "Claim", name: str, about: dict[str, Any], asked: Asked, file: P
 
     from commute.cli.claim_files import located
     from commute.cli.progress import progress
-    from commute.proofs.claim import run_claim
+    from commute.proofs.run import run_claim
     from commute.report.page import write_page
     from commute.report.table import show
     from commute.runs.events import ignore
@@ -101,7 +108,9 @@ def _run(claim: "Claim", name: str, about: dict[str, Any], asked: Asked, file: P
     assert done.folder is not None  # noqa: S101  # runs is given
     write_page(done.verdict, done.folder / "report.html")
     if asked.as_json:
-        click.echo(json.dumps({"claim": name, "folder": str(done.folder), **json.loads(done.verdict.to_json())}, ensure_ascii=False))
+        click.echo(
+            json.dumps({"claim": name, "folder": str(done.folder), **json.loads(done.verdict.to_json())}, ensure_ascii=False)
+        )
     else:
         if done.resumed:
             click.echo(f"This run was finished before; its verdict is read from {done.folder}.")

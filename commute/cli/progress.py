@@ -6,13 +6,28 @@ from contextlib import contextmanager
 from rich.console import Console
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
 
-from commute.runs.events import ControlMeasured, Decided, Event, OnEvent, SearchStarted, SetVerified, SiteSearched, VerificationStarted
+from commute.runs.events import (
+    ControlMeasured,
+    Decided,
+    Event,
+    OnEvent,
+    SearchStarted,
+    SetVerified,
+    SiteSearched,
+    VerificationStarted,
+)
 
 
 @contextmanager
 def progress(console: Console) -> Iterator[OnEvent]:
     """A listener that draws bars while work goes on, and leaves a line for each thing found."""
-    columns = (SpinnerColumn(), TextColumn("{task.description}"), BarColumn(), MofNCompleteColumn(), TimeElapsedColumn())
+    columns = (
+        SpinnerColumn(),
+        TextColumn("{task.description}"),
+        BarColumn(),
+        MofNCompleteColumn(),
+        TimeElapsedColumn(),
+    )
     with Progress(*columns, console=console, transient=True) as bars:
         tasks: dict[str, TaskID] = {}
 

@@ -43,12 +43,10 @@ class _Watch(TorchFunctionMode):
         decided = func(*args, **kwargs)
         if func in _ARGMAX:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
-            with torch._C.DisableTorchFunction():
-                scores = args[0].flatten() if axis is None else args[0].movedim(axis, -1)
+            scores = args[0].flatten() if axis is None else args[0].movedim(axis, -1)
         elif func in _MORE | _LESS:
-            with torch._C.DisableTorchFunction():
-                difference = args[0] - args[1]
-                scores = torch.stack([torch.zeros_like(difference), difference if func in _MORE else -difference], -1)
+            difference = args[0] - args[1] if func in _MORE else args[1] - args[0]
+            scores = torch.stack([torch.zeros_like(difference), difference], -1)
         else:
             return decided
         self.scores.append(scores)
@@ -110,7 +108,8 @@ def _decision(decode: Decode, output: Any, rows: int) -> Tensor:
     if len(watch.scores) != 1 or watch.scores[0].ndim != 2 or len(watch.scores[0]) != rows:  # noqa: PLR2004  # [batch, choice]
         found = [list(s.shape) for s in watch.scores]
         raise NetworkError(
-            "training needs the scores that decode chooses by: it must make one decision a row with torch's argmax, or by comparing "
-            f"one number a row ([batch] > 0); found decisions on scores of shape {found} for {rows} rows"
+            "training needs the scores that decode chooses by: it must make one decision a row with torch's argmax, or by "
+            f"comparing one number a row ([batch] > 0); found decisions on scores of shape {found} for {rows} rows"
         )
-    return watch.scores[0]
+    scores: Tensor = watch.scores[0]
+    return scores

@@ -41,8 +41,8 @@ class Network:
 
     Args:
         module: any module, whose forward pass is deterministic and treats the rows of a batch alike.
-        encode: from inputs, a mapping from input to array of labels [batch], to the module's call: a tensor, a tuple of positional
-            arguments or a mapping of keyword arguments. Tensors are moved to the module's device.
+        encode: from inputs, a mapping from input to array of labels [batch], to the module's call: a tensor, a tuple of
+            positional arguments or a mapping of keyword arguments. Tensors are moved to the module's device.
         decode: from the module's output to labels: an array or list [batch], or a mapping from output to such. Training an
             alignment needs labels chosen with `argmax` or by comparing a number, in torch.
         name: what the network is called.
@@ -55,7 +55,9 @@ class Network:
         problems = []
         if not isinstance(module, nn.Module):
             problems.append(f"module must be a torch.nn.Module; given {type(module).__name__}")
-        problems += [f"{k} must be a function; given {f!r}" for k, f in (("encode", encode), ("decode", decode)) if not callable(f)]
+        problems += [
+            f"{k} must be a function; given {f!r}" for k, f in (("encode", encode), ("decode", decode)) if not callable(f)
+        ]
         if batch_size < 1:
             problems.append(f"batch_size must be at least 1; given {batch_size}")
         check(problems, NetworkError, "a network")

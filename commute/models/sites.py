@@ -80,5 +80,7 @@ def tensor_at(site_or_tap: object, value: object) -> Tensor:
     """
     if not isinstance(value, torch.Tensor) or value.ndim < 2:  # noqa: PLR2004  # [batch, …]
         found = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-        raise NetworkError(f"the site {site_or_tap} holds {found}; a site must hold a tensor [batch, …]; choose a module inside it")
+        raise NetworkError(
+            f"the site {site_or_tap} holds {found}; a site must hold a tensor [batch, …]; choose a module inside it"
+        )
     return value

@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -17,9 +18,11 @@ from commute.causal.model import CausalModel
 from commute.causal.permuted import permuted
 from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
-from commute.models.sites import Site
 from commute.runs.events import OnEvent
 from commute.runs.seeds import stream, torch_seed
+
+if TYPE_CHECKING:
+    from commute.models.sites import Site
 
 RANDOM_SUBSPACES = 3  # draws, of which the best counts
 
@@ -65,7 +68,10 @@ def _random_subspace(claimed: Claimed) -> list[Control]:
     generator = stream(claimed.seed, "control", name)
     drawn = [_random_alignment(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
     if any(d is None for d in drawn):
-        return [Control(name, v, None, "the claim takes the whole site, so every subspace of its rank is the same") for v in claimed.alignment]
+        return [
+            Control(name, v, None, "the claim takes the whole site, so every subspace of its rank is the same")
+            for v in claimed.alignment
+        ]
     counts = [_counts(claimed, claimed.algorithm, claimed.network, d, name) for d in drawn if d is not None]
     return [Control(name, v, max((c[v] for c in counts), key=lambda c: c.rate), says) for v in claimed.alignment]
 
@@ -100,7 +106,10 @@ def _permuted(claimed: Claimed) -> list[Control]:
     name = "permuted algorithm"
     algorithm = permuted(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name))
     if algorithm is None:
-        return [Control(name, v, None, "no aligned variable has a mechanism with a finite table to permute") for v in claimed.alignment]
+        return [
+            Control(name, v, None, "no aligned variable has a mechanism with a finite table to permute")
+            for v in claimed.alignment
+        ]
     alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
     counts = _counts(claimed, algorithm, claimed.network, alignment, name)
     return [Control(name, v, counts[v], f"{how} for an algorithm whose mechanisms are rearranged") for v in claimed.alignment]

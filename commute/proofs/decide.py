@@ -14,7 +14,7 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
         Evidence(
             "slice",
             "statistical",
-            s.name,
+            s.kind,
             s.variables,
             s.count,
             b.lower,
@@ -53,16 +53,18 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
     """
     slices = [e for e in evidence if e.kind == "slice"]
     refuted = [
-        f"{e.name}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}" for e in slices if e.passed is False
+        f"{e.title}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}" for e in slices if e.passed is False
     ]
     if refuted:
         return "refuted", tuple(refuted)
     unsettled = [
-        f"{e.name}: IIA lies between {e.lower:.4f} and {e.upper:.4f} ({e.count} right); more pairs are needed" for e in slices if not e.passed
+        f"{e.title}: IIA lies between {e.lower:.4f} and {e.upper:.4f} ({e.count} right); more pairs are needed"
+        for e in slices
+        if not e.passed
     ]
     controls = [e for e in evidence if e.kind == "control"]
     unsettled += [
-        f"{e.name}, {e.variables[0]}: this control may reach the claim (up to {e.upper:.4f}, {e.count} right), so the claim says too little"
+        f"{e.title}: this control may reach the claim (up to {e.upper:.4f}, {e.count} right), so the claim says too little"
         for e in controls
         if e.passed is False
     ]
@@ -73,8 +75,8 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
     worst = min(slices, key=lambda e: e.lower)
     best = max((e for e in controls if e.passed), key=lambda e: e.upper)
     return "holds", (
-        f"the worst slice, {worst.name}, has IIA at least {worst.lower:.4f}",
-        f"the best control, {best.name} ({best.variables[0]}), at most {best.upper:.4f}",
+        f"the worst slice, {worst.title}, has IIA at least {worst.lower:.4f}",
+        f"the best control, {best.title}, at most {best.upper:.4f}",
     )
 
 
@@ -82,5 +84,8 @@ def _slice_says(s: Slice) -> str:
     if not s.variables:
         return "left alone, the network answers as the algorithm"
     put = f"with {' and '.join(s.variables)} taken from other inputs the network answers as the algorithm"
-    kinds = {"changed": f"{put}, where that changes the answer", "unchanged": f"{put}, where that does not change the answer"}
+    kinds = {
+        "changed": f"{put}, where that changes the answer",
+        "unchanged": f"{put}, where that does not change the answer",
+    }
     return kinds.get(s.kind, f"{put}, where {s.variables[0]} goes {s.kind}")

@@ -19,9 +19,7 @@ from commute.runs.seeds import stream
 _PROBES = 64  # inputs on which functions are told apart, besides tables and weights
 
 
-def fingerprint(
-    algorithm: CausalModel, network: Network, alignment: Alignment | None, search: Search | None
-) -> dict[str, str]:
+def fingerprint(algorithm: CausalModel, network: Network, alignment: Alignment | None, search: Search | None) -> dict[str, str]:
     """A sha256 of the algorithm, the network, and the alignment or the search for it.
 
     Functions (mechanisms too large to tabulate, encode and decode) enter by what they answer to a fixed set of inputs.
@@ -35,7 +33,9 @@ def fingerprint(
         "network": _hash([str(network.module), weights, network.batch_size, _plain(network.run(probes))]),
     }
     if alignment is not None:
-        features = {v: [str(f.site), f.dims, {k: _tensor(x) for k, x in f.featurizer.tensors().items()}] for v, f in alignment.items()}
+        features = {
+            v: [str(f.site), f.dims, {k: _tensor(x) for k, x in f.featurizer.tensors().items()}] for v, f in alignment.items()
+        }
         hashes["alignment"] = _hash(features)
     spec = search or (alignment.search if alignment is not None else None)
     if spec is not None:

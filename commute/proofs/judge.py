@@ -15,7 +15,7 @@ from commute.causal.designs import pairs
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
-from commute.errors import AlignmentError, NetworkError, check, unknown
+from commute.errors import NetworkError
 from commute.models.network import Network
 from commute.proofs.controls import Claimed, Control, controls
 from commute.proofs.decide import decide, judged_controls, judged_slices
@@ -29,6 +29,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 Battery = Literal["quick", "standard"]
+BATTERIES: tuple[Battery, ...] = get_args(Battery)
 _ALONE = "no intervention"
 
 
@@ -58,7 +59,6 @@ def judge(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
-    check(_problems(algorithm, alignment, at_least, confidence, battery, n), AlignmentError, "the claim")
     slices = [_alone(algorithm, network, n, seed)]
     checked = []
     sets = variable_sets(list(alignment))
@@ -93,18 +93,6 @@ def judge(
     )
 
 
-def _problems(
-    algorithm: CausalModel, alignment: Alignment, at_least: float, confidence: float, battery: str, n: int
-) -> list[str]:
-    problems = [unknown("variable", v, algorithm.graph) for v in alignment if v not in algorithm.graph]
-    problems += [f"{k} must lie between 0 and 1; given {x}" for k, x in (("at_least", at_least), ("confidence", confidence)) if not 0 < x < 1]
-    if battery not in get_args(Battery):
-        problems.append(unknown("battery", battery, get_args(Battery)))
-    if n < 1:
-        problems.append(f"n must be at least 1; given {n}")
-    return problems
-
-
 def _alone(algorithm: CausalModel, network: Network, n: int, seed: int) -> Slice:
     """The network as it is, on uniformly drawn inputs, and a check that it answers the same when asked again."""
     drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
@@ -112,7 +100,9 @@ def _alone(algorithm: CausalModel, network: Network, n: int, seed: int) -> Slice
     answered = network.run(drawn)
     again = network.run(drawn)
     if not all(np.array_equal(x, y) for x, y in zip(_columns(answered), _columns(again), strict=True)):
-        raise NetworkError(f"the network {network.name!r} is not deterministic: the same inputs gave other answers when run again")
+        raise NetworkError(
+            f"the network {network.name!r} is not deterministic: the same inputs gave other answers when run again"
+        )
     right = agrees(algorithm, answered, {v: expected[v] for v in algorithm.outputs})
     return Slice((), _ALONE, count(right))
 
@@ -143,7 +133,14 @@ def _pooled(checked: Sequence[Checked], confidence: float) -> Accuracy:
     right = np.concatenate([c.right for c in checked])
     changed = np.concatenate([c.pairs.changed for c in checked])
     alone = np.concatenate([c.alone for c in checked])
-    return Accuracy(count(right), count(right[changed]), count(right[~changed]), count(alone), independent=True, confidence=confidence)
+    return Accuracy(
+        count(right),
+        count(right[changed]),
+        count(right[~changed]),
+        count(alone),
+        independent=True,
+        confidence=confidence,
+    )
 
 
 def _counterexample(algorithm: CausalModel, checked: Sequence[Checked]) -> Counterexample | None:
@@ -168,7 +165,10 @@ def _setting(batch: Batch, row: int) -> dict[str, Any]:
 
 
 def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variable:
-    roles: dict[str, Role] = {**dict.fromkeys(algorithm.internal, "internal"), **dict.fromkeys(algorithm.outputs, "output")}
+    roles: dict[str, Role] = {
+        **dict.fromkeys(algorithm.internal, "internal"),
+        **dict.fromkeys(algorithm.outputs, "output"),
+    }
     feature = str(alignment[name]) if name in alignment else None
     return Variable(name, roles.get(name, "input"), tuple(algorithm.graph.predecessors(name)), feature)
 

@@ -18,16 +18,11 @@ _GROUPS = 4  # groups of neighbouring values that the transitions of a larger va
 
 @dataclass(frozen=True)
 class Slice:
-    """Some of the pairs of one set of variables, and how many the network answered as the algorithm."""
+    """Some of the pairs of one set of variables, and how many of them the network answered as the algorithm."""
 
     variables: tuple[str, ...]
     kind: str
     count: Count
-
-    @property
-    def name(self) -> str:
-        """The set of variables and what the slice holds of it."""
-        return f"{' + '.join(self.variables)}: {self.kind}" if self.variables else self.kind
 
 
 @dataclass(frozen=True)
@@ -60,9 +55,7 @@ def _transitions(algorithm: CausalModel, pairs: Pairs, variable: str) -> dict[st
     groups = min(len(domain), _GROUPS)
     before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
     names = [_group_name(domain, g, groups) for g in range(groups)]
-    return {
-        f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in range(groups) for j in range(groups)
-    }
+    return {f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in range(groups) for j in range(groups)}
 
 
 def _group(algorithm: CausalModel, inputs: dict[str, Column], variable: str, domain: Finite, groups: int) -> Column:

@@ -23,8 +23,8 @@ class Evidence:
 
     Attributes:
         kind: a `slice` of the claim, on which it must hold, or a `control`, which must stay below it.
-        level: how strong it is (DESIGN of the package: exact, sound, statistical, survived).
-        name: what was measured.
+        level: how strong it is, from `exact` over `sound` and `statistical` to `survived`.
+        name: which pairs (`changed`, `False → True`), or which control.
         variables: the variables interchanged.
         count: right answers; None where the control could not be made.
         lower: bound on the rate from below, at the verdict's confidence over all slices.
@@ -43,6 +43,11 @@ class Evidence:
     passed: bool | None
     says: str
 
+    @property
+    def title(self) -> str:
+        """The variables interchanged and what was measured."""
+        return f"{' + '.join(self.variables)}: {self.name}" if self.variables else self.name
+
 
 @dataclass(frozen=True)
 class Counterexample:
@@ -54,8 +59,8 @@ class Counterexample:
     answered: Any
 
     def __str__(self) -> str:
-        put = "; ".join(f"{v} from {_shown(source)}" for v, source in self.sources.items())
-        return f"base {_shown(self.base)}{f', {put}' if put else ''}: the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
+        put = "".join(f", {v} from {_shown(source)}" for v, source in self.sources.items())
+        return f"base {_shown(self.base)}{put}: the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
 
 
 @dataclass(frozen=True)

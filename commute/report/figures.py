@@ -3,6 +3,7 @@
 from collections.abc import Iterator
 from contextlib import contextmanager
 from io import StringIO
+from typing import Any
 
 import matplotlib as mpl
 import networkx as nx
@@ -34,7 +35,9 @@ def graph_svg(variables: tuple[Variable, ...]) -> str:
         nx.draw_networkx_edges(graph, places, ax=axes, edge_color=_OTHER, node_size=260, arrowsize=12)
         for v in variables:
             x, y = places[v.name]
-            axes.annotate(v.name, (x, y), (0, 13), textcoords="offset points", ha="center", color=_INK, weight="bold", fontsize=10)
+            axes.annotate(
+                v.name, (x, y), (0, 13), textcoords="offset points", ha="center", color=_INK, weight="bold", fontsize=10
+            )
             if v.feature:
                 axes.annotate(v.feature, (x, y), (0, -20), textcoords="offset points", ha="center", color=_INK, fontsize=8)
     return svg.getvalue()
@@ -66,12 +69,13 @@ def sites_svg(sites: tuple[SearchedSite, ...], at_least: float) -> str:
 @contextmanager
 def _figure(width: float, height: float) -> Iterator[tuple[Figure, StringIO]]:
     """A figure of `width` by `height` inches, and the SVG that it becomes."""
-    ink = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
+    style: dict[str, Any] = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
+    style |= {"svg.fonttype": "none", "svg.hashsalt": "commute", "text.parse_math": False, "font.family": "sans-serif"}
     svg = StringIO()
-    with mpl.rc_context({**ink, "svg.fonttype": "none", "svg.hashsalt": "commute", "text.parse_math": False, "font.family": "sans-serif"}):
-        figure = Figure(figsize=(width, height), layout="constrained")
+    with mpl.rc_context(style):  # type: ignore[arg-type]  # its keys are typed one by one
+        figure = Figure(figsize=(width, height))
         yield figure, svg
         drawn = StringIO()
-        figure.savefig(drawn, format="svg", transparent=True, metadata={"Date": None})
+        figure.savefig(drawn, format="svg", transparent=True, bbox_inches="tight", metadata={"Date": None})
     text = drawn.getvalue()
     svg.write(text[text.index("<svg") :].replace(_INK, "currentColor"))

@@ -8,7 +8,7 @@ from markupsafe import Markup
 
 from commute.proofs.verdict import Evidence, Verdict
 from commute.report.figures import graph_svg, sites_svg
-from commute.report.rows import rows, with_bounds
+from commute.report.rows import rows
 from commute.runs.files import write_atomically
 
 
@@ -21,7 +21,6 @@ def page(verdict: Verdict) -> str:
         rows=rows(verdict),
         graph=Markup(graph_svg(verdict.variables)),  # noqa: S704  # matplotlib escapes the text that it draws
         sites=Markup(sites_svg(verdict.sites, verdict.at_least)) if verdict.sites else "",  # noqa: S704
-        rate=lambda e: with_bounds(e.count, verdict.confidence),
         mark=_mark,
     )
 

@@ -8,52 +8,47 @@ from commute.proofs.verdict import Evidence, Status, Verdict
 
 @dataclass(frozen=True)
 class Row:
-    """How one set of variables did."""
+    """How one set of variables did.
+
+    Attributes:
+        variables: their names, joined.
+        features: where they are in the network.
+        overall: right answers on all pairs of the set.
+        changed: on those whose interchange changes the answer; None for the network left alone.
+        worst: the slice with the lowest bound.
+        control: the control with the highest bound, if any was measured.
+        status: of the set by itself.
+    """
 
     variables: str
-    where: str
-    iia: str
-    changed: str
-    worst: str
-    control: str
+    features: tuple[str, ...]
+    overall: Count
+    changed: Count | None
+    worst: Evidence
+    control: Evidence | None
     status: Status
 
 
 def rows(verdict: Verdict) -> list[Row]:
     """The network left alone, every variable, and every set of variables set jointly."""
-    sets = list(dict.fromkeys(e.variables for e in verdict.slices))
-    return [_row(verdict, variables) for variables in sets]
+    return [_row(verdict, variables) for variables in dict.fromkeys(e.variables for e in verdict.slices)]
 
 
 def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
     slices = [e for e in verdict.slices if e.variables == variables]
-    controls = [e for e in verdict.controls if e.variables == variables and e.count is not None]
-    worst = min(slices, key=lambda e: e.lower)
-    places = {v.name: v.feature for v in verdict.variables}
-    kinds = {e.name.removeprefix(f"{' + '.join(variables)}: "): e for e in slices}
-    total = _sum([kinds[k] for k in ("changed", "unchanged") if k in kinds] or slices)
-    best = max(controls, key=lambda e: e.upper, default=None)
+    controls = [e for e in verdict.controls if e.variables == variables and e.count]
+    whole = [e for e in slices if e.name in ("changed", "unchanged")] or slices
+    counts = [e.count for e in whole if e.count]
+    features = {v.name: v.feature for v in verdict.variables}
     return Row(
-        " + ".join(variables) or "(no intervention)",
-        "; ".join(dict.fromkeys(places[v] or "" for v in variables)) or "–",
-        with_bounds(total, verdict.confidence),
-        with_bounds(kinds["changed"].count, verdict.confidence) if "changed" in kinds else "–",
-        f"{worst.name.rpartition(': ')[2]} ≥ {worst.lower:.3f}" if variables else f"≥ {worst.lower:.3f}",
-        f"{best.name} ≤ {best.upper:.3f}" if best else "–",
+        " + ".join(variables) or "none",
+        tuple(dict.fromkeys(features[v] or "" for v in variables)),
+        Count(sum(c.correct for c in counts), sum(c.total for c in counts)),
+        next((e.count for e in slices if e.name == "changed"), None),
+        min(slices, key=lambda e: e.lower),
+        max(controls, key=lambda e: e.upper, default=None),
         _status([*slices, *controls]),
     )
-
-
-def with_bounds(count: Count | None, confidence: float) -> str:
-    """A rate and its exact bounds."""
-    if count is None or not count.total:
-        return "–"
-    return f"{count.rate:.4f} [{count.lower(confidence):.4f}, {count.upper(confidence):.4f}]"
-
-
-def _sum(slices: list[Evidence]) -> Count:
-    counts = [e.count for e in slices if e.count is not None]
-    return Count(sum(c.correct for c in counts), sum(c.total for c in counts))
 
 
 def _status(evidence: list[Evidence]) -> Status:

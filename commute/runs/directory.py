@@ -45,7 +45,14 @@ class RunDirectory:
 
     def begin(self, about: Mapping[str, Any]) -> None:
         """Write `run.json`: when the run began, what it is about and what it ran on."""
-        record = {"schema": SCHEMA, "started": _now(), "finished": None, **about, **provenance(), "git": git_state(Path.cwd())}
+        record = {
+            "schema": SCHEMA,
+            "started": _now(),
+            "finished": None,
+            **about,
+            **provenance(),
+            "git": git_state(Path.cwd()),
+        }
         self.write("run.json", json.dumps(record, indent=2, default=str) + "\n")
 
     def log(self, event: Event) -> None:

@@ -18,11 +18,16 @@ def provenance() -> dict[str, Any]:
             versions[package] = version(package)
         except PackageNotFoundError:
             versions[package] = "not installed"
-    return {"python": platform.python_version(), "packages": versions, "platform": platform.platform(), "cores": os.cpu_count()}
+    return {
+        "python": platform.python_version(),
+        "packages": versions,
+        "platform": platform.platform(),
+        "cores": os.cpu_count(),
+    }
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit of the git checkout that holds `folder` and whether it has uncommitted changes; None where there is no checkout."""
+    """The commit of the checkout that holds `folder`, and whether it has uncommitted changes; None where there is none."""
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}

@@ -1,0 +1,117 @@
+"""Running a claim: search, judgement, and the folder in which both are kept."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import asdict, dataclass, replace
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+from commute.alignments.alignment import Alignment
+from commute.alignments.search import run_search
+from commute.proofs.fingerprint import fingerprint
+from commute.proofs.judge import judge
+from commute.proofs.verdict import SearchedSite, Verdict
+from commute.runs.directory import RunDirectory
+from commute.runs.events import Event, OnEvent, ignore
+
+if TYPE_CHECKING:
+    from commute.proofs.claim import Claim
+
+
+@dataclass(frozen=True)
+class ClaimRun:
+    """A claim's verdict, and the folder in which the run is kept."""
+
+    verdict: Verdict
+    folder: Path | None
+    resumed: bool
+
+
+def run_claim(
+    made: "Claim",
+    *,
+    seed: int = 0,
+    runs: str | Path | None = None,
+    name: str | None = None,
+    details: Mapping[str, Any] | None = None,
+    on_event: OnEvent = ignore,
+) -> ClaimRun:
+    """Search if need be, judge, and keep the run.
+
+    Args:
+        made: the claim.
+        seed: of every random stream.
+        runs: a folder of runs. This one goes into a folder named by `name` and a hash of everything that it depends on, with
+            `run.json`, `events.jsonl`, `alignment/`, `search.json`, `pairs.parquet` and `verdict.json`. What is found there
+            already is not done again.
+        name: of the claim; the algorithm's if not given.
+        details: what else to note in `run.json`.
+        on_event: is told of progress.
+    """
+    if runs is None:
+        alignment, sites = _found(made, seed, on_event)
+        return ClaimRun(_judged(made, alignment, sites, seed, None, on_event), None, resumed=False)
+    hashes = fingerprint(made.algorithm, made.network, made.alignment, made.search)
+    settings = {
+        "at_least": made.at_least,
+        "confidence": made.confidence,
+        "battery": made.battery,
+        "n": made.n,
+        "seed": seed,
+    }
+    run = RunDirectory.open(Path(runs), name or made.algorithm.name, {**settings, **hashes})
+    if run.has("verdict.json"):
+        return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)
+    device = next((str(p.device) for p in made.network.module.parameters()), "cpu")
+    dtype = next((str(p.dtype) for p in made.network.module.parameters()), "none")
+    run.begin({"claim": name, "device": device, "dtype": dtype, **settings, "hashes": hashes, **(details or {})})
+
+    def tell(event: Event) -> None:
+        run.log(event)
+        on_event(event)
+
+    if run.has("search.json") and run.has("alignment/alignment.json"):
+        alignment = replace(Alignment.load(run.folder / "alignment"), search=made.search)
+        sites = tuple(SearchedSite(**row) for row in json.loads(run.read("search.json")))
+    else:
+        alignment, sites = _found(made, seed, tell)
+        alignment.save(run.folder / "alignment")
+        run.write("search.json", json.dumps([asdict(site) for site in sites], indent=2) + "\n")
+    verdict = _judged(made, alignment, sites, seed, run.folder / "pairs.parquet", tell)
+    verdict.save(run.folder)
+    run.end()
+    return ClaimRun(verdict, run.folder, resumed=False)
+
+
+def _found(made: "Claim", seed: int, on_event: OnEvent) -> tuple[Alignment, tuple[SearchedSite, ...]]:
+    if made.search is None:
+        assert made.alignment is not None  # noqa: S101  # a claim has one or the other
+        return made.alignment, ()
+    result = run_search(made.search, made.algorithm, made.network, seed=seed, on_event=on_event)
+    sites = (
+        SearchedSite(str(c.site), v, c.selection[v,].rate, c.worst) for c in result.candidates for v in made.search.variables
+    )
+    return result.best, tuple(sites)
+
+
+def _judged(
+    made: "Claim",
+    alignment: Alignment,
+    sites: tuple[SearchedSite, ...],
+    seed: int,
+    pairs_to: Path | None,
+    on_event: OnEvent,
+) -> Verdict:
+    return judge(
+        made.algorithm,
+        made.network,
+        alignment,
+        at_least=made.at_least,
+        confidence=made.confidence,
+        battery=made.battery,
+        n=made.n,
+        seed=seed,
+        sites=sites,
+        pairs_to=pairs_to,
+        on_event=on_event,
+    )
