@@ -111,9 +111,9 @@ def agrees(algorithm: CausalModel, answered: Any, expected: Batch) -> Column:
     for output in set(expected) & set(named):
         domain = algorithm.known_domain(output)
         if isinstance(domain, Finite) and not any(label in domain for label in named[output].tolist()):
+            told = repr(named[output][:1].tolist()[0])
             problems.append(
-                f"decode returns {named[output][0]!r} for {output!r}, and no label of its domain {domain}; decode must return "
-                "the algorithm's labels"
+                f"decode returns {told} for {output!r}, and no label of its domain {domain}; return the algorithm's labels"
             )
     check(problems, AlignmentError, "the network's answers")
     right: Column = np.all([_equal(named[v], expected[v]) for v in expected], axis=0)

@@ -109,6 +109,8 @@ def _overlaps(features: Mapping[str, Feature]) -> list[str]:
     for i, (v, f) in enumerate(items):
         for w, g in items[:i]:
             if f.site != g.site:
+                if f.site.overlaps(g.site):
+                    problems.append(f"{w!r} at {g.site} and {v!r} at {f.site} overlap; give them dims of one site")
                 continue
             shared = "all coordinates" if f.dims is None or g.dims is None else sorted({*f.dims} & {*g.dims})
             if f.featurizer != g.featurizer:

@@ -2,8 +2,6 @@
 
 from dataclasses import dataclass
 
-from scipy.special import betaincinv
-
 from commute.errors import CommuteError
 
 
@@ -32,6 +30,8 @@ class Count:
 
     def lower(self, confidence: float) -> float:
         """The rate is at least this, in a share `confidence` of repetitions (one-sided): 0.997 for 1,000 of 1,000 at 0.95."""
+        from scipy.special import betaincinv
+
         if not self.correct:
             return 0.0
         return float(betaincinv(self.correct, self.total - self.correct + 1, 1 - confidence))

@@ -100,6 +100,10 @@ class DAS:
             rows = torch.randint(len(pairs.pairs), (self.batch,), generator=draws)
             features = self._features(site, variables, torch.linalg.qr(free).Q)
             loss = cross_entropy(pairs.scores(features, rows).float(), pairs.choices[rows])
+            if not loss.requires_grad:
+                raise AlignmentError(
+                    f"the network's answer does not depend on {site} by a gradient, so DAS cannot be trained there"
+                )
             if not loss.isfinite():
                 raise AlignmentError(f"the loss of DAS at {site} is {loss.item()} in step {step}; try a smaller learning_rate")
             optimizer.zero_grad()

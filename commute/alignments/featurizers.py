@@ -70,7 +70,11 @@ class Orthogonal:
 
     def to_features(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The coordinates along the directions, and what is orthogonal to them."""
+        if not vectors.is_floating_point():
+            raise AlignmentError(f"directions need a site of floating-point values; this one holds {vectors.dtype}")
         q = self._like(vectors)
+        if vectors.shape[1] != q.shape[0]:
+            raise AlignmentError(f"the directions are for vectors of width {q.shape[0]}; this site has width {vectors.shape[1]}")
         features = vectors @ q
         return features, vectors - features @ q.T
 

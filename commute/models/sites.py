@@ -44,6 +44,14 @@ class Site:
         """Where the site's hook goes."""
         return Tap(self.path, self.input)
 
+    def overlaps(self, other: "Site") -> bool:
+        """Whether both sites may hold a value in common. Positions counted from different ends may be the same."""
+
+        def meet(x: int | None, y: int | None) -> bool:
+            return x is None or y is None or x == y or (x < 0) != (y < 0)
+
+        return self.tap == other.tap and meet(self.position, other.position) and meet(self.head, other.head)
+
     def read(self, value: Tensor) -> Tensor:
         """The site's part of a module's value as vectors, [batch, width]; axes that are not chosen from are flattened.
 

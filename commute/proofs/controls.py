@@ -96,6 +96,11 @@ def _random_alignment(claimed: Claimed, generator: np.random.Generator) -> Align
 
 def _reinitialised(claimed: Claimed) -> list[Control]:
     name = "re-initialised network"
+    if not any(len(p.unique()) > 1 for p in claimed.network.module.parameters()):
+        return [
+            Control(name, v, None, "the network has no weights that differ, so shuffling changes nothing")
+            for v in claimed.alignment
+        ]
     network = reinitialised(claimed.network, stream(claimed.seed, "control", name))
     alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
     counts = _counts(claimed, claimed.algorithm, network, alignment, name)

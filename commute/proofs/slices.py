@@ -4,7 +4,6 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.special import bdtrc
 
 from commute.alignments.accuracy import count
 from commute.alignments.binomial import Count
@@ -84,4 +83,6 @@ def bound(slices: Sequence[Slice], *, at_least: float, confidence: float) -> lis
 
 def _p_under(seen: Count, rate: float) -> float:
     """The chance of so many right answers or more at `rate`."""
+    from scipy.special import bdtrc
+
     return float(bdtrc(seen.correct - 1, seen.total, rate)) if seen.correct else 1.0

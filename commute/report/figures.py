@@ -20,16 +20,14 @@ def graph_svg(variables: tuple[Variable, ...]) -> str:
     graph = nx.DiGraph()
     graph.add_nodes_from(v.name for v in variables)
     graph.add_edges_from((p, v.name) for v in variables for p in v.parents)
-    layers = list(nx.topological_generations(graph))
-    for depth, layer in enumerate(layers):
-        for name in layer:
-            graph.nodes[name]["layer"] = depth
-    places = nx.multipartite_layout(graph, subset_key="layer")
+    order = {v.name: i for i, v in enumerate(variables)}
+    layers = [sorted(layer, key=order.__getitem__) for layer in nx.topological_generations(graph)]
+    places = {v: (depth, (len(layer) - 1) / 2 - i) for depth, layer in enumerate(layers) for i, v in enumerate(layer)}
     tall = max(map(len, layers))
     with _figure(2.4 * len(layers), 0.9 + 0.75 * tall) as (figure, svg):
         axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
-        axes.margins(0.18, 0.25)
+        axes.margins(0.2, 0.2)
         colours = [_ALIGNED if v.feature else _OTHER for v in variables]
         nx.draw_networkx_nodes(graph, places, ax=axes, node_color=colours, node_size=260)
         nx.draw_networkx_edges(graph, places, ax=axes, edge_color=_OTHER, node_size=260, arrowsize=12)

@@ -20,10 +20,11 @@ def main() -> None:
 @main.command()
 @click.argument("name", type=click.Choice(sorted(TRAINERS)))
 @click.option("--seed", default=0, show_default=True)
+@click.option("--steps", default=3000, show_default=True)
 @click.option("--to", default=Path(), type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
-def train(name: str, seed: int, to: Path) -> None:
+def train(name: str, seed: int, steps: int, to: Path) -> None:
     """Train the network NAME and write NAME.safetensors and NAME.json."""
-    module, record = TRAINERS[name](seed=seed)
+    module, record = TRAINERS[name](seed=seed, steps=steps)
     weights = save(module.state_dict())
     to.mkdir(parents=True, exist_ok=True)
     (to / f"{name}.safetensors").write_bytes(weights)

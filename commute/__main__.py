@@ -1,0 +1,5 @@
+"""`python -m commute` is the command `commute`."""
+
+from commute.cli.main import main
+
+main()
