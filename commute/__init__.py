@@ -12,7 +12,8 @@ if TYPE_CHECKING:
     from commute.alignments.das import DAS
     from commute.alignments.feature import Feature
     from commute.alignments.featurizers import Identity, Orthogonal
-    from commute.alignments.search import Search, SearchResult, search
+    from commute.alignments.search import SearchResult, search
+    from commute.alignments.spec import Search
     from commute.causal import library
     from commute.causal.designs import pairs
     from commute.causal.domains import Bool, Finite, Interval
@@ -43,7 +44,7 @@ _HOMES = {
     "Network": "models.network",
     "Orthogonal": "alignments.featurizers",
     "Pairs": "causal.pairs",
-    "Search": "alignments.search",
+    "Search": "alignments.spec",
     "SearchResult": "alignments.search",
     "Site": "models.sites",
     "Verdict": "proofs.verdict",

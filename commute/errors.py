@@ -28,6 +28,10 @@ class ClaimError(CommuteError):
     """A claim, or a file of claims, that cannot be checked."""
 
 
+class NoClaimError(ClaimError):
+    """A file without the claim that was asked for."""
+
+
 def unknown(kind: str, name: object, known: Iterable[object]) -> str:
     """Say that `name` is not a `kind` that exists, naming the nearest or, when few, all that do."""
     names = [str(k) for k in known]
@@ -36,6 +40,15 @@ def unknown(kind: str, name: object, known: Iterable[object]) -> str:
         return f"there is no {kind} {str(name)!r}; did you mean {near[0]!r}?"
     shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")  # noqa: PLR2004
     return f"there is no {kind} {str(name)!r}; there is {shown or 'none at all'}"
+
+
+def not_counts(**given: object) -> list[str]:
+    """Say which of the values given by name are not whole numbers of at least 1."""
+    return [
+        f"{name} must be a whole number of at least 1; given {x!r}"
+        for name, x in given.items()
+        if not isinstance(x, int) or isinstance(x, bool) or x < 1
+    ]
 
 
 def check(problems: Sequence[str], error: type[CommuteError], subject: str) -> None:

@@ -22,7 +22,8 @@ MODULUS = 113
 def modular_addition(folder: Path, dims: int = 12, n: int = 40_000) -> cm.Claim:
     """The claim that `dims` dimensions of the hidden layer hold the sum and nothing else of the inputs."""
     network = cm.Network(load(folder), encode=encode, decode=decode, name=folder.name, batch_size=4096)
-    search = cm.Search(["sum"], sites=[network.site("blocks.0.mlp.post", position=-1)], method=cm.DAS(dims=dims), n=16_384)
+    method = cm.DAS(dims=dims, restarts=1)
+    search = cm.Search(["sum"], sites=[network.site("blocks.0.mlp.post", position=-1)], method=method, n=16_384)
     return cm.Claim(cm.library.modular_addition(MODULUS), network, search=search, at_least=0.99, confidence=0.99, n=n)
 
 

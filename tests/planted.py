@@ -31,7 +31,10 @@ class Planted(nn.Module):
         inputs = torch.stack([a, b, c, d, a * b, c * d, a * c, b * d], 1).float() / VALUES
         true = torch.stack([a == b, c == d], 1).float()
         x = torch.cat([true, true, inputs], 1)  # a copy of both, read only by the fault "backup"
-        x = self.hidden(x @ self.rotation.T) @ self.rotation
+        x = x @ self.rotation.T
+        if self.fault == "random inside":  # along a direction that no answer is read from
+            x = x + self.rotation[:, -1] * torch.randn(len(x), 1)
+        x = self.hidden(x) @ self.rotation
         left, right = x[:, 0] > 0.5, x[:, 1] > 0.5
         flip = torch.zeros_like(left)
         if self.fault == "backup":  # notices only when both were replaced
@@ -44,8 +47,8 @@ class Planted(nn.Module):
         score = torch.where(flip, -score, score) + 0 * self.useless(x).sum(1)
         if self.fault == "nan":
             score = score * float("nan")
-        if self.fault == "random":
-            score = score + torch.randn(len(score))
+        if self.fault in ("random", "slightly random"):
+            score = score + torch.randn(len(score)) / (1 if self.fault == "random" else 50)
         return torch.stack([-score, score], 1)
 
 

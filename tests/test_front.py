@@ -1,5 +1,6 @@
 """What a newcomer meets first: the README, the Makefile and the examples."""
 
+import os
 import re
 import subprocess
 import sys
@@ -11,6 +12,7 @@ import commute as cm
 from commute.cli.main import exit_code
 
 ROOT = Path(__file__).parents[1]
+ONE_THREAD = {**os.environ, "OMP_NUM_THREADS": "1"}  # the tests share two cores
 
 
 @pytest.mark.parametrize("target", ["demo", "test", "lint", "bench"])
@@ -47,7 +49,7 @@ def test_the_readmes_quickstart_runs(tmp_path, capsys):
 def test_the_readmes_own_module_runs(tmp_path):
     """The ten lines for a module of one's own, as they stand there."""
     program = readme_blocks("python")[1]
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path)
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=ONE_THREAD)
     assert done.returncode == 0, done.stderr
     assert re.match(r"(holds|refuted|inconclusive): ", done.stdout)
 

@@ -1,13 +1,13 @@
 """Interchange intervention accuracy."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.binomial import Count
+from commute.alignments.binomial import Count, count
 from commute.causal.batches import Batch, Column
 from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
@@ -62,14 +62,21 @@ def interchange_accuracy(
     Raises:
         AlignmentError: when a variable of the pairs is not aligned, or the network's outputs are not the algorithm's.
     """
-    right = agreement(algorithm, network, alignment, pairs)
-    alone = agrees(algorithm, network.run(pairs.base), pairs.expected)
-    return accuracy_of(pairs, right, alone, confidence=confidence)
+    check_labels(algorithm, network.run(pairs.base))
+    return measured_accuracy(network, alignment, pairs, confidence=confidence)
 
 
-def agreement(algorithm: CausalModel, network: Network, alignment: Alignment, pairs: Pairs) -> Column:
+def measured_accuracy(network: Network, alignment: Alignment, pairs: Pairs, *, confidence: float = 0.99) -> Accuracy:
+    """As `interchange_accuracy`, for a network whose labels need not be the algorithm's, such as a control's."""
+    right = agreement(network, alignment, pairs)
+    alone = agrees(network.run(pairs.base), pairs.expected)
+    counts = count(right), count(right[pairs.changed]), count(right[~pairs.changed]), count(alone)
+    return Accuracy(*counts, independent=pairs.independent, confidence=confidence)
+
+
+def agreement(network: Network, alignment: Alignment, pairs: Pairs) -> Column:
     """Whether the network's answer after the interchange is the algorithm's, [pairs] of bool."""
-    return agrees(algorithm, interchanged(network, alignment, pairs), pairs.expected)
+    return agrees(interchanged(network, alignment, pairs), pairs.expected)
 
 
 def interchanged(network: Network, alignment: Alignment, pairs: Pairs) -> Any:
@@ -77,47 +84,46 @@ def interchanged(network: Network, alignment: Alignment, pairs: Pairs) -> Any:
     return network.interchange(pairs.base, {alignment[v]: source for v, source in pairs.sources.items()})
 
 
-def accuracy_of(pairs: Pairs, right: Column, alone: Column, *, confidence: float) -> Accuracy:
-    """Count what was `right` after the interchange and `alone` without it, [pairs] of bool each."""
-    return Accuracy(
-        count(right),
-        count(right[pairs.changed]),
-        count(right[~pairs.changed]),
-        count(alone),
-        pairs.independent,
-        confidence,
-    )
-
-
-def count(right: Column) -> Count:
-    """The count of a column of bool."""
-    return Count(int(right.sum()), len(right))
-
-
-def agrees(algorithm: CausalModel, answered: Any, expected: Batch) -> Column:
-    """Whether the network's labels are the expected ones in every output, [batch] of bool.
+def check_labels(algorithm: CausalModel, answered: Any) -> None:
+    """Check that a network speaks the algorithm's language.
 
     Raises:
-        AlignmentError: when the network's outputs are not the algorithm's, or none of its labels is in an output's domain.
+        AlignmentError: when an output is missing, or none of the network's labels is in its domain.
     """
-    named: Mapping[str, Column]
-    if isinstance(answered, Mapping):
-        named = answered
-    elif len(expected) == 1:
-        named = {next(iter(expected)): answered}
-    else:
-        raise AlignmentError(f"the algorithm has outputs {', '.join(expected)}; decode must return a mapping with these names")
-    problems = [f"decode returns no {unknown('output', v, named)}" for v in expected if v not in named]
-    for output in set(expected) & set(named):
+    problems = []
+    for output, column in _by_output(answered, algorithm.outputs).items():
         domain = algorithm.known_domain(output)
-        if isinstance(domain, Finite) and not any(label in domain for label in named[output].tolist()):
-            told = repr(named[output][:1].tolist()[0])
+        if isinstance(domain, Finite) and not any(label in domain for label in column.tolist()):
+            told = repr(column[:1].tolist()[0])
             problems.append(
                 f"decode returns {told} for {output!r}, and no label of its domain {domain}; return the algorithm's labels"
             )
     check(problems, AlignmentError, "the network's answers")
+
+
+def agrees(answered: Any, expected: Batch) -> Column:
+    """Whether the network's labels are the expected ones in every output, [batch] of bool.
+
+    Raises:
+        AlignmentError: when an output is missing.
+    """
+    named = _by_output(answered, tuple(expected))
     right: Column = np.all([_equal(named[v], expected[v]) for v in expected], axis=0)
     return right
+
+
+def _by_output(answered: Any, outputs: Sequence[str]) -> Mapping[str, Column]:
+    """The network's labels by the algorithm's output; a lone array belongs to a lone output."""
+    if not isinstance(answered, Mapping):
+        if len(outputs) == 1:
+            return {outputs[0]: answered}
+        raise AlignmentError(f"the algorithm has outputs {', '.join(outputs)}; decode must return a mapping with these names")
+    check(
+        [f"decode returns no {unknown('output', v, answered)}" for v in outputs if v not in answered],
+        AlignmentError,
+        "the network",
+    )
+    return {v: answered[v] for v in outputs}
 
 
 def _equal(answered: Column, expected: Column) -> Column:

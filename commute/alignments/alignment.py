@@ -4,19 +4,16 @@ import json
 from collections.abc import Iterator, Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import KINDS
+from commute.alignments.spec import Search
 from commute.errors import AlignmentError, check, unknown
 from commute.models.sites import Site
 from commute.runs.files import write_atomically
-
-if TYPE_CHECKING:
-    from commute.alignments.search import Search
 
 _VERSION = 1
 
@@ -34,7 +31,7 @@ class Alignment(Mapping[str, Feature]):
     """
 
     features: Mapping[str, Feature]
-    search: "Search | None" = None
+    search: Search | None = None
 
     def __post_init__(self) -> None:
         problems = [
@@ -66,6 +63,7 @@ class Alignment(Mapping[str, Feature]):
         tensors = {f"{i}.{k}": x.contiguous() for i, kind in enumerate(kinds) for k, x in kind.tensors().items()}
         record = {
             "version": _VERSION,
+            "search": self.search and self.search.to_record(),
             "featurizers": [type(kind).__name__ for kind in kinds],
             "features": {
                 v: {"site": asdict(f.site), "featurizer": kinds.index(f.featurizer), "dims": f.dims}
@@ -97,9 +95,10 @@ class Alignment(Mapping[str, Feature]):
                 v: Feature(Site(**f["site"]), kinds[f["featurizer"]], None if f["dims"] is None else tuple(f["dims"]))
                 for v, f in record["features"].items()
             }
+            search = record["search"] and Search.from_record(record["search"])
         except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
             raise AlignmentError(f"{folder} does not hold a saved alignment: {type(error).__name__}: {error}") from error
-        return cls(features)
+        return cls(features, search)
 
 
 def _overlaps(features: Mapping[str, Feature]) -> list[str]:

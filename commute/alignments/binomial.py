@@ -2,6 +2,7 @@
 
 from dataclasses import dataclass
 
+from commute.causal.batches import Column
 from commute.errors import CommuteError
 
 
@@ -39,3 +40,8 @@ class Count:
     def upper(self, confidence: float) -> float:
         """The rate is at most this, in a share `confidence` of repetitions (one-sided)."""
         return 1.0 - Count(self.total - self.correct, self.total).lower(confidence)
+
+
+def count(right: Column) -> Count:
+    """The count of a column of bool, [trials]."""
+    return Count(int(right.sum()), len(right))

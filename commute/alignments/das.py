@@ -11,7 +11,7 @@ from torch.nn.functional import cross_entropy
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
 from commute.alignments.training import TrainingPairs, worst_slice
-from commute.errors import AlignmentError, check
+from commute.errors import AlignmentError, check, not_counts
 from commute.models.hooks import undisturbed
 from commute.models.sites import Site
 from commute.runs.seeds import torch_seed
@@ -39,11 +39,7 @@ class DAS:
     restarts: int = 2
 
     def __post_init__(self) -> None:
-        low = [
-            f"{k} must be at least 1; given {getattr(self, k)}"
-            for k in ("dims", "steps", "batch", "restarts")
-            if getattr(self, k) < 1
-        ]
+        low = not_counts(dims=self.dims, steps=self.steps, batch=self.batch, restarts=self.restarts)
         if not self.learning_rate > 0:
             low.append(f"learning_rate must be positive; given {self.learning_rate}")
         check(low, AlignmentError, "DAS")
@@ -71,7 +67,7 @@ class DAS:
         if needed > width:
             raise AlignmentError(f"DAS(dims={self.dims}) for {len(vectors)} variables needs {needed} dims; {site} has {width}")
         best: tuple[float, Mapping[str, Feature]] | None = None
-        with undisturbed(train[0].network.module):
+        with undisturbed(train[0].network.module), torch.enable_grad():
             for _ in range(self.restarts):
                 directions = self._train(site, list(vectors), width, train, generator)
                 features = self._features(site, list(vectors), directions)
@@ -99,7 +95,8 @@ class DAS:
             pairs = train[step % len(train)]
             rows = torch.randint(len(pairs.pairs), (self.batch,), generator=draws)
             features = self._features(site, variables, torch.linalg.qr(free).Q)
-            loss = cross_entropy(pairs.scores(features, rows).float(), pairs.choices[rows])
+            scores = pairs.scores(features, rows).float()
+            loss = cross_entropy(scores, pairs.choices[rows].to(scores.device))
             if not loss.requires_grad:
                 raise AlignmentError(
                     f"the network's answer does not depend on {site} by a gradient, so DAS cannot be trained there"

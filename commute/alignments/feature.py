@@ -30,7 +30,7 @@ class Feature:
         if not isinstance(self.featurizer, Featurizer) or isinstance(self.featurizer, type):
             problems.append(f"featurizer must be a featurizer such as Identity(); given {self.featurizer!r}")
         if self.dims is not None:
-            object.__setattr__(self, "dims", tuple(self.dims))
+            object.__setattr__(self, "dims", tuple(map(int, self.dims)))
             if not self.dims or len(set(self.dims)) < len(self.dims) or min(self.dims) < 0:
                 problems.append(f"dims must name at least one coordinate, each once, counted from 0; given {self.dims}")
         if problems:

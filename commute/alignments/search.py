@@ -1,71 +1,28 @@
 """Searching the sites of a network for an alignment."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, field
-from typing import TYPE_CHECKING, Protocol
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commute.alignments.accuracy import Accuracy, interchange_accuracy
+from commute.alignments.accuracy import Accuracy, check_labels, measured_accuracy
 from commute.alignments.alignment import Alignment
 from commute.alignments.das import DAS
-from commute.alignments.feature import Feature
-from commute.alignments.training import TrainingPairs, prepare, read_decisions
+from commute.alignments.spec import Method, Search
+from commute.alignments.training import prepare, read_decisions
 from commute.alignments.variable_sets import variable_sets
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
-from commute.errors import AlignmentError, check, unknown
+from commute.errors import AlignmentError, NetworkError, check
 from commute.models.network import Network
 from commute.models.sites import Site
-from commute.runs.events import OnEvent, SearchStarted, SiteSearched, ignore
+from commute.runs.events import OnEvent, SearchStarted, SiteSearched, SiteSkipped, ignore
 from commute.runs.seeds import stream
 
 if TYPE_CHECKING:
     import pandas as pd
-
-
-class Method(Protocol):
-    """A way to fit features at a site."""
-
-    def fit(
-        self,
-        site: Site,
-        train: Sequence[TrainingPairs],
-        select: Sequence[TrainingPairs],
-        generator: np.random.Generator,
-    ) -> Mapping[str, Feature]:
-        """The feature of each variable at `site`."""
-
-
-@dataclass(frozen=True)
-class Search:
-    """What to search for and where.
-
-    Attributes:
-        variables: the variables to align, all at one site.
-        sites: the sites to try.
-        method: how features are fitted at a site.
-        n: pairs to train on for each set of variables; half as many are drawn to select by.
-    """
-
-    variables: Sequence[str]
-    sites: Sequence[Site]
-    method: Method = field(default_factory=DAS)
-    n: int = 4096
-
-    def problems(self, algorithm: CausalModel, network: Network) -> list[str]:
-        """What is wrong with the search for this algorithm and network."""
-        paths = [path for path, _ in network.module.named_modules()]
-        found = [unknown("variable", v, algorithm.graph) for v in self.variables if v not in algorithm.graph]
-        found += [f"sites must be Site values (network.sites(…)); given {s!r}" for s in self.sites if not isinstance(s, Site)]
-        found += [unknown("site", s.path, paths) for s in self.sites if isinstance(s, Site) and s.path not in paths]
-        found += [f"{what} is empty" for what, given in (("variables", self.variables), ("sites", self.sites)) if not len(given)]
-        if isinstance(self.variables, str):
-            found = [f"variables is a list of names; given {self.variables!r}"]
-        if self.n < 2:  # noqa: PLR2004  # one to train on and one to select by
-            found.append(f"n must be at least 2; given {self.n}")
-        return found
 
 
 @dataclass(frozen=True)
@@ -84,11 +41,12 @@ class Candidate:
 
 @dataclass(frozen=True)
 class SearchResult:
-    """What a search found: a candidate a site."""
+    """What a search found: a candidate a site, and why sites could not be used."""
 
     search: Search
     seed: int
     candidates: tuple[Candidate, ...]
+    skipped: Mapping[str, str]
 
     @property
     def best(self) -> Alignment:
@@ -151,18 +109,29 @@ def run_search(
     check(spec.problems(algorithm, network), AlignmentError, "the search")
     path = ("search", control or "claim")
     train = _pairs(spec, algorithm, spec.n, stream(seed, *path, "train"))
-    select = _pairs(spec, algorithm, max(spec.n // 2, 1), stream(seed, *path, "select"))
+    select = _pairs(spec, algorithm, spec.n // 2, stream(seed, *path, "select"))
+    if control is None:
+        network.check_deterministic(select[0].base)
+        check_labels(algorithm, network.run(select[0].base))
     on_event(SearchStarted(len(spec.sites), control))
     readout = read_decisions(network, train[0])
     candidates = []
+    skipped: dict[str, str] = {}
     for site in spec.sites:
-        ready = [[prepare(network, site, readout, p) for p in part] for part in (train, select)]
-        features = spec.method.fit(site, ready[0], ready[1], stream(seed, *path, str(site)))
+        try:
+            ready = [[prepare(network, site, readout, p) for p in part] for part in (train, select)]
+            features = spec.method.fit(site, ready[0], ready[1], stream(seed, *path, str(site)))
+        except (AlignmentError, NetworkError) as error:  # this site is of no use; others may be
+            skipped[str(site)] = str(error)
+            on_event(SiteSkipped(str(site), str(error), control))
+            continue
         alignment = Alignment(features, search=spec)
-        selection = {p.variables: interchange_accuracy(algorithm, network, alignment, p) for p in select}
+        selection = {p.variables: measured_accuracy(network, alignment, p) for p in select}
         candidates.append(Candidate(site, alignment, selection))
         on_event(SiteSearched(str(site), candidates[-1].worst, control))
-    return SearchResult(spec, seed, tuple(candidates))
+    if not candidates:
+        check(list(dict.fromkeys(skipped.values())), AlignmentError, "the search")
+    return SearchResult(spec, seed, tuple(candidates), skipped)
 
 
 def _pairs(spec: Search, algorithm: CausalModel, n: int, generator: np.random.Generator) -> list[Pairs]:

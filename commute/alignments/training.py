@@ -7,8 +7,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.alignments.accuracy import count
-from commute.alignments.binomial import Count
+from commute.alignments.binomial import Count, count
 from commute.alignments.feature import Feature
 from commute.causal.batches import rows_of, take
 from commute.causal.pairs import Pairs
@@ -39,7 +38,7 @@ class TrainingPairs:
         """The count of right answers on the worse of the changed and the unchanged pairs."""
         with torch.no_grad():
             blocks = torch.split(torch.arange(len(self.pairs)), self.network.batch_size)
-            chosen = torch.cat([self.scores(features, rows).argmax(-1) for rows in blocks])
+            chosen = torch.cat([self.scores(features, rows).argmax(-1).cpu() for rows in blocks])
         right = (chosen == self.choices).numpy()
         kinds = [count(right[self.pairs.changed == kind]) for kind in (True, False)]
         return min((c for c in kinds if c.total), key=lambda c: c.rate)
@@ -60,7 +59,7 @@ def prepare(network: Network, site: Site, readout: Readout, pairs: Pairs) -> Tra
     """Run the sources of `pairs` once and keep their vectors at `site`."""
     if len(pairs.expected) != 1:
         raise AlignmentError(f"training needs an algorithm with one output; this one has {', '.join(pairs.expected)}")
-    vectors = {v: network.activations(source, [site])[site].cpu() for v, source in pairs.sources.items()}
+    vectors = {v: network.activations(source, [site])[site] for v, source in pairs.sources.items()}
     return TrainingPairs(network, readout, pairs, vectors, readout.choices(next(iter(pairs.expected.values()))))
 
 

@@ -13,7 +13,7 @@ Batch = dict[str, Column]  # labels at the public face of the package; inside `c
 
 def is_batch(value: Any) -> bool:
     """Whether a value given for a variable is an array of values and not one label."""
-    return isinstance(value, list) or (hasattr(value, "ndim") and value.ndim > 0)
+    return isinstance(value, list) or getattr(value, "ndim", 0) > 0
 
 
 def as_column(values: Any) -> Column:
@@ -24,13 +24,9 @@ def as_column(values: Any) -> Column:
         column = values.detach().cpu().numpy()
     else:
         listed = list(values)
-        try:
-            column = np.asarray(listed)
-        except ValueError:  # labels of unequal length
-            column = np.empty(0)
-        mixed = column.dtype.kind in "USO" and len({type(v) for v in listed}) > 1
-        if mixed or column.ndim != 1 or column.shape != (len(listed),):
-            column = _objects(listed)
+        kinds = {type(v) for v in listed}
+        plain = len(kinds) == 1 and (kinds <= {bool, int, float, str} or issubclass(kinds.pop(), np.generic))
+        column = np.asarray(listed) if plain else _objects(listed)  # numpy would unpack tuples and turn 1 and True into 1.0
     if column.ndim != 1:
         raise ModelError(f"a batch holds one value a row, shape [batch]; this one has shape {list(column.shape)}")
     return column
@@ -39,7 +35,7 @@ def as_column(values: Any) -> Column:
 def _objects(values: Iterable[Any]) -> Column:
     listed = list(values)
     column = np.empty(len(listed), dtype=object)
-    for i, value in enumerate(listed):  # element by element: numpy would unpack tuples
+    for i, value in enumerate(listed):
         column[i] = value
     return column
 

@@ -6,11 +6,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.causal.domains import Finite
+from commute.causal.by_value import ByValue, codes
 from commute.causal.inputs import ROUNDS, Condition, Inputs, draw_until
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs, answers, make_pairs
-from commute.errors import PairsError, check, unknown
+from commute.errors import PairsError, check, not_counts, unknown
 from commute.runs.seeds import stream
 
 Design = Literal["balanced", "uniform", "exhaustive"]
@@ -18,6 +18,7 @@ Design = Literal["balanced", "uniform", "exhaustive"]
 _EXHAUSTIVE_ROWS = 2**24  # pairs that the exhaustive design builds at most
 _QUICK_ROUNDS = 8  # draws a row before a listed domain is searched for what is rare
 _SEARCHED = 2**27  # bases evaluated at most in that search
+_TRIED = 10_000  # interchanges tried before a variable counts as without effect
 
 
 def pairs(
@@ -33,8 +34,9 @@ def pairs(
 
     Designs:
         - `uniform`: bases and sources drawn independently and uniformly. Rows are independent.
-        - `balanced`: every value of each intervened variable equally often, and, for each combination of values, interchanges
-          that change the output as often as ones that do not, where both exist; uniform otherwise. Rows are independent.
+        - `balanced`: every value of each intervened variable equally often in its sources; half of the interchanges change the
+          output and half do not, wherever the values allow both; among the bases that do, rare values of the variables are as
+          likely to be tried as common ones; uniform otherwise. Rows are independent.
         - `exhaustive`: every base with every source, in the domain's order. Rows share bases and sources, so they are not
           independent; `n` is not given.
 
@@ -58,8 +60,7 @@ def pairs(
         problems.append(unknown("design", design, get_args(Design)))
     elif (n is None) != (design == "exhaustive"):
         problems.append(f"n says how many pairs to draw, for every design but exhaustive; given n={n}, design={design!r}")
-    if n is not None and n < 1:
-        problems.append(f"n must be at least 1; given {n}")
+    problems += [] if n is None else not_counts(n=n)
     check(problems, PairsError, f"pairs of {model.name!r}")
     inputs = Inputs(model, given)
     if n is None:
@@ -69,8 +70,8 @@ def pairs(
         base = inputs.sample(generator, n)
         sources = {v: inputs.sample(generator, n) for v in variables}
     else:
-        sources = {v: _sources(inputs, v, generator, n) for v in variables}
-        base = _bases(inputs, sources, generator, n)
+        sources = {v: ByValue(inputs, (v,)).sample(generator, n) for v in variables}
+        base = _bases(ByValue(inputs, tuple(variables)), sources, generator, n)
     return make_pairs(model, base, sources, design=design, independent=True)
 
 
@@ -87,48 +88,22 @@ def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
     return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
 
 
-def _sources(inputs: Inputs, variable: str, generator: np.random.Generator, n: int) -> Batch:
-    """Sources in which every value of the variable has the same probability; uniform ones where it is continuous."""
-    model = inputs.model
-    if inputs.finite:
-        values = _codes(model.evaluate(inputs.listed, {}, rows_of(inputs.listed))[variable])
-        order = np.argsort(values, kind="stable")
-        attained, first, count = np.unique(values[order], return_index=True, return_counts=True)
-        group = generator.integers(len(attained), size=n)
-        return take(inputs.listed, order[first[group] + generator.integers(count[group])])
-    if not isinstance(model.known_domain(variable), Finite):
-        return inputs.sample(generator, n)
-    seen = np.unique(model.evaluate(inputs.sample(generator, n), {}, n)[variable])
-    wanted = seen[generator.integers(len(seen), size=n)]
-    drawn, pending = draw_until(
-        n,
-        lambda rows: inputs.sample(generator, len(rows)),
-        lambda columns, rows: model.evaluate(columns, {}, len(rows))[variable] == wanted[rows],
-        rounds=ROUNDS,
-    )
-    if len(pending):
-        raise PairsError(
-            f"some values of {variable!r} are too rare among the inputs to occur equally often; use design='uniform'"
-        )
-    return drawn
-
-
-def _bases(inputs: Inputs, sources: dict[str, Batch], generator: np.random.Generator, n: int) -> Batch:
+def _bases(bases: ByValue, sources: dict[str, Batch], generator: np.random.Generator, n: int) -> Batch:
     """Bases of which, given each row's sources, half change the output wherever some base does."""
-    model = inputs.model
+    inputs, model = bases.inputs, bases.inputs.model
     values = {v: model.evaluate(source, {}, n)[v] for v, source in sources.items()}
     wanted = generator.integers(2, size=n).astype(bool)
-    combinations, combination = np.unique([_codes(x) for x in values.values()], axis=1, return_inverse=True)
+    combinations, combination = np.unique([codes(x) for x in values.values()], axis=1, return_inverse=True)
     searchable = inputs.finite and combinations.shape[1] * rows_of(inputs.listed) <= _SEARCHED
     drawn, pending = draw_until(
         n,
-        lambda rows: inputs.sample(generator, len(rows)),
+        lambda rows: bases.sample(generator, len(rows)),
         lambda columns, rows: answers(model, columns, take(values, rows))[1] == wanted[rows],
         rounds=_QUICK_ROUNDS if searchable else ROUNDS,
     )
     if searchable:
-        pending = _search(inputs, values, wanted, drawn, pending, combination.reshape(-1), generator)
-    if wanted.any() and wanted[pending].sum() == wanted.sum():
+        pending = _search(bases, values, wanted, drawn, pending, combination.reshape(-1), generator)
+    if wanted[pending].sum() == wanted.sum() and not _can_change(bases, list(sources), generator):
         raise PairsError(
             f"no interchange of {', '.join(sources)} was found that changes the output of {model.name!r}, so changed and "
             "unchanged pairs cannot be balanced; use design='uniform', or look again at the model"
@@ -137,7 +112,7 @@ def _bases(inputs: Inputs, sources: dict[str, Batch], generator: np.random.Gener
 
 
 def _search(
-    inputs: Inputs,
+    bases: ByValue,
     values: Batch,
     wanted: Column,
     drawn: Batch,
@@ -146,24 +121,26 @@ def _search(
     generator: np.random.Generator,
 ) -> Column:
     """Give each pending row a base from all those that are as wanted for its values; return the rows that have none."""
-    every = rows_of(inputs.listed)
+    listed = bases.inputs.listed
     impossible = []
     for group in np.unique(combination[pending]):
         rows = pending[combination[pending] == group]
-        fixed = {v: np.broadcast_to(x[rows[0]], (every,)) for v, x in values.items()}
-        changed = answers(inputs.model, inputs.listed, fixed)[1]
+        fixed = {v: np.broadcast_to(x[rows[0]], (rows_of(listed),)) for v, x in values.items()}
+        changed = answers(bases.inputs.model, listed, fixed)[1]
         for kind in (False, True):
             asking, fitting = rows[wanted[rows] == kind], np.flatnonzero(changed == kind)
             if not len(fitting):
                 impossible.append(asking)
                 continue
-            for v, column in take(inputs.listed, generator.choice(fitting, size=len(asking))).items():
+            weight = bases.weights[fitting]
+            chosen = generator.choice(fitting, size=len(asking), p=weight / weight.sum())
+            for v, column in take(listed, chosen).items():
                 drawn[v][asking] = column
     return np.concatenate(impossible) if impossible else pending[:0]
 
 
-def _codes(column: Column) -> Column:
-    """Integers that tell the values of a column apart."""
-    if column.dtype.kind == "i":
-        return column
-    return Finite(dict.fromkeys(column.tolist())).encode(column)
+def _can_change(bases: ByValue, variables: Sequence[str], generator: np.random.Generator) -> bool:
+    """Whether any of many interchanges of the variables changes the output."""
+    model = bases.inputs.model
+    values = {v: model.evaluate(ByValue(bases.inputs, (v,)).sample(generator, _TRIED), {}, _TRIED)[v] for v in variables}
+    return bool(answers(model, bases.sample(generator, _TRIED), values)[1].any())

@@ -23,6 +23,8 @@ def named_mechanisms(
     """The mechanisms by the name of the variable that each sets, and what is wrong with the names."""
     named: dict[str, Mechanism] = {}
     problems: list[str] = []
+    if not isinstance(mechanisms, (Mapping, list, tuple)):
+        return {}, [f"mechanisms must be a list of functions or a mapping; given {mechanisms!r}"]
     for item in [mechanisms] if isinstance(mechanisms, Mapping) else mechanisms:
         entries = item.items() if isinstance(item, Mapping) else [(getattr(item, "__name__", "<lambda>"), item)]
         for name, function in entries:

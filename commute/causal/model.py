@@ -11,6 +11,7 @@ from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.mechanisms import (
     Equation,
     Mechanism,
+    Table,
     decoded,
     named_mechanisms,
     parents_of,
@@ -64,6 +65,7 @@ class CausalModel:
         self.outputs = sinks if outputs is None else tuple(outputs)
         self.internal = tuple(v for v in functions if v not in self.outputs)
         self._functions = functions
+        self._declared = dict(domains or {})
         self._domains: dict[str, Domain | None] = {**dict.fromkeys(functions), **inputs, **(domains or {})}
         self._equations = self._tabulate(parents)
 
@@ -168,7 +170,7 @@ class CausalModel:
         """
         hard, soft = _split(do or {})
         if soft:
-            return self._with_mechanisms(soft).solve(inputs, hard)
+            return self._softened(soft, hard).solve(inputs, hard)
         columns, rows, single = self.columns(inputs, hard)
         fixed = {v: columns[v] for v in hard}
         given = {v: columns[v] for v in self.inputs}
@@ -184,10 +186,15 @@ class CausalModel:
             self.known_domain(variable)
         return self.solve(base, {v: self.solve(source)[v] for v, source in sources.items()})
 
-    def _with_mechanisms(self, soft: Mapping[str, Callable[[Mechanism], Mechanism]]) -> "CausalModel":
+    def _softened(self, soft: Mapping[str, Callable[[Mechanism], Mechanism]], hard: Iterable[str]) -> "CausalModel":
+        """The model with soft interventions made; the variables that are set as well become constants of their old domain."""
         wrong = [unknown("mechanism", v, self._functions) for v in soft if v not in self._functions]
         check(wrong, ModelError, f"an intervention on the causal model {self.name!r}")
-        return self.extended({v: change(self._functions[v]) for v, change in soft.items()})
+        finite = {v: d for v in hard if v in self._functions and isinstance(d := self._domains.get(v), Finite)}
+        cut: dict[str, Mechanism] = {v: Table({}, np.zeros((), dtype=np.int64), d) for v, d in finite.items()}
+        domains = {**self._declared, **finite}
+        mechanisms = {**self._functions, **{v: change(self._functions[v]) for v, change in soft.items()}, **cut}
+        return CausalModel(self.name, {v: self.domain(v) for v in self.inputs}, mechanisms, self.outputs, domains)
 
     def extended(self, mechanisms: Mapping[str, Mechanism]) -> "CausalModel":
         """The same model with mechanisms added or replaced; its outputs stay.
@@ -195,14 +202,8 @@ class CausalModel:
         Raises:
             ModelError: as for a new model.
         """
-        kept = {v: e.domains[v] for v, e in self._equations.items() if v not in mechanisms}
-        return CausalModel(
-            self.name,
-            {v: self.domain(v) for v in self.inputs},
-            {**self._functions, **mechanisms},
-            self.outputs,
-            {v: d for v, d in kept.items() if d is not None},
-        )
+        inputs = {v: self.domain(v) for v in self.inputs}
+        return CausalModel(self.name, inputs, {**self._functions, **mechanisms}, self.outputs, self._declared)
 
     # The functions below work on columns: codes of finite variables, values of the others.
 

@@ -38,14 +38,14 @@ class Pairs:
         return len(self.changed)
 
     def __getitem__(self, rows: Column | slice) -> "Pairs":
-        """The pairs at the given rows: indices, a mask or a slice."""
+        """The pairs at the given rows: indices, a mask or a slice. Rows that were picked do not count as independent draws."""
         return Pairs(
             take(self.base, rows),
             {v: take(source, rows) for v, source in self.sources.items()},
             take(self.expected, rows),
             self.changed[rows],
             self.design,
-            self.independent,
+            self.independent and isinstance(rows, slice),
         )
 
     @property

@@ -1,7 +1,7 @@
 """The claim of `commute demo`."""
 
 from commute.alignments.das import DAS
-from commute.alignments.search import Search
+from commute.alignments.spec import Search
 from commute.causal.library import hierarchical_equality as algorithm
 from commute.models import zoo
 from commute.proofs.claim import Claim

@@ -5,18 +5,18 @@ import sys
 import traceback
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 import click
 
-from commute.errors import CommuteError
+from commute.errors import CommuteError, NoClaimError
 
 if TYPE_CHECKING:
     from commute.proofs.claim import Claim
 
 EXITS = {"holds": 0, "refuted": 1, "inconclusive": 4}
 USAGE, INTERNAL, NOT_FOUND, INTERRUPTED = 2, 3, 5, 130
-_WORST_FIRST = (INTERNAL, USAGE, EXITS["refuted"], EXITS["inconclusive"], EXITS["holds"])
+_WORST_FIRST = (USAGE, EXITS["refuted"], EXITS["inconclusive"], EXITS["holds"])
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Asked:
     as_json: bool
 
 
-_seed = click.option("--seed", default=0, show_default=True, help="Seed of every random stream.")
+_seed = click.option("--seed", default=0, type=click.IntRange(min=0), show_default=True, help="Seed of every random stream.")
 _runs = click.option(
     "--runs",
     default=Path("runs"),
@@ -57,7 +57,7 @@ def demo(seed: int, runs: Path, as_json: bool) -> int:  # noqa: FBT001  # click'
 
     if not as_json:
         click.echo(INTRODUCTION)
-    return _run(hierarchical_equality(), "demo", {}, Asked(seed, runs, as_json))
+    return _run(hierarchical_equality(), "demo", Asked(seed, runs, as_json))
 
 
 @cli.command()
@@ -68,7 +68,7 @@ def demo(seed: int, runs: Path, as_json: bool) -> int:  # noqa: FBT001  # click'
 @_json
 def run(target: str, parameters: tuple[str, ...], seed: int, runs: Path, as_json: bool) -> int:  # noqa: FBT001
     """Run the claims of FILE, or the claim NAME of it."""
-    from commute.cli.claim_files import claims_in, make
+    from commute.cli.claim_files import chosen, located, make, opened
 
     path, _, name = target.partition("::")
     file = Path(path)
@@ -76,35 +76,34 @@ def run(target: str, parameters: tuple[str, ...], seed: int, runs: Path, as_json
     for text in parameters:
         key, equals, value = text.partition("=")
         if not equals:
-            raise CommuteError(f"-P takes KEY=VALUE; given {text!r}")
+            raise click.UsageError(f"-P takes KEY=VALUE; given {text!r}")
         given.append((key, value))
     codes = []
-    for claim in claims_in(file, name or None):
-        about = {"file": str(file), "file_sha256": _sha256(file), "parameters": dict(given)}
-        codes.append(_run(make(claim, file, given), claim.name, about, Asked(seed, runs, as_json), file))
+    with opened(file) as claims:
+        for claim in chosen(claims, name or None, file):
+            try:
+                with located(file):
+                    codes.append(_run(make(claim, given), claim.name, Asked(seed, runs, as_json), file, dict(given)))
+            except CommuteError as error:  # the other claims are still run
+                click.echo(f"Error: {error}", err=True)
+                codes.append(USAGE)
     return next(code for code in _WORST_FIRST if code in codes)
 
 
-def _run(claim: "Claim", name: str, about: dict[str, Any], asked: Asked, file: Path | None = None) -> int:
+def _run(claim: "Claim", name: str, asked: Asked, file: Path | None = None, parameters: dict[str, str] | None = None) -> int:
     """Run one claim, tell its verdict, write its report; the exit code."""
+    from contextlib import nullcontext
+
     from rich.console import Console
 
-    from commute.cli.claim_files import located
     from commute.cli.progress import progress
     from commute.proofs.run import run_claim
     from commute.report.page import write_page
     from commute.report.table import show
     from commute.runs.events import ignore
 
-    console = Console(stderr=True)
-    try:
-        if asked.as_json:
-            done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, details=about, on_event=ignore)
-        else:
-            with progress(console) as listen:
-                done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, details=about, on_event=listen)
-    except CommuteError as error:
-        raise located(error, file) if file else error from error
+    with nullcontext(ignore) if asked.as_json else progress(Console(stderr=True)) as listen:
+        done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, file=file, parameters=parameters, on_event=listen)
     assert done.folder is not None  # noqa: S101  # runs is given
     write_page(done.verdict, done.folder / "report.html")
     if asked.as_json:
@@ -119,12 +118,6 @@ def _run(claim: "Claim", name: str, about: dict[str, Any], asked: Asked, file: P
     return EXITS[done.verdict.status]
 
 
-def _sha256(file: Path) -> str:
-    from hashlib import sha256
-
-    return sha256(file.read_bytes()).hexdigest() if file.is_file() else ""
-
-
 def main() -> None:
     """Run the command line and exit with its code."""
     sys.exit(exit_code(sys.argv[1:]))
@@ -134,16 +127,14 @@ def exit_code(arguments: list[str]) -> int:
     """Run the command line with these arguments and return its exit code."""
     try:
         return cli.main(arguments, standalone_mode=False) or 0
-    except click.exceptions.Abort:
+    except (click.exceptions.Abort, KeyboardInterrupt):
         return INTERRUPTED
     except click.ClickException as error:
         error.show()
         return USAGE
-    except KeyboardInterrupt:
-        return INTERRUPTED
-    except CommuteError as error:
+    except (CommuteError, OSError) as error:  # an OSError is a folder that cannot be written, or a full disk
         click.echo(f"Error: {error}", err=True)
-        return NOT_FOUND if type(error).__name__ == "NoClaimError" else USAGE
+        return NOT_FOUND if isinstance(error, NoClaimError) else USAGE
     except Exception:  # noqa: BLE001  # the last resort: say so and give the code for it
         click.echo(f"Internal error; please report it with this:\n{traceback.format_exc()}", err=True)
         return INTERNAL

@@ -14,6 +14,7 @@ from commute.runs.events import (
     SearchStarted,
     SetVerified,
     SiteSearched,
+    SiteSkipped,
     VerificationStarted,
 )
 
@@ -39,6 +40,9 @@ def progress(console: Console) -> Iterator[OnEvent]:
                     bars.advance(tasks["search"])
                     if control is None:
                         bars.console.print(f"  searched {site}: worst slice {iia:.4f}", markup=False, highlight=False)
+                case SiteSkipped(site, reason, control):
+                    bars.advance(tasks["search"])
+                    bars.console.print(f"  skipped {site}: {reason}", markup=False, highlight=False)
                 case VerificationStarted(pairs):
                     bars.console.print(f"  verifying on {pairs:,} fresh pairs", markup=False, highlight=False)
                 case SetVerified(variables, iia):

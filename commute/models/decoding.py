@@ -23,6 +23,8 @@ def labels_of(decoded: Any) -> Column | dict[str, Column]:
     """What a decode function returned as labels: one array [batch], or one for each output."""
     if isinstance(decoded, Mapping):
         return {str(k): as_column(v) for k, v in decoded.items()}
+    if decoded is None:
+        raise NetworkError("decode returned None; it must return a label for each row")
     return as_column(decoded)
 
 

@@ -14,8 +14,8 @@ Visit = Callable[[Tensor], Tensor | None]  # sees a tap's value; what it returns
 
 
 @contextmanager
-def visiting(module: nn.Module, visits: Mapping[Tap, Visit]) -> Iterator[None]:
-    """Call each visitor with its tap's value during one forward pass of `module`.
+def visiting(module: nn.Module, visits: Mapping[Tap, Visit], *, rows: int) -> Iterator[None]:
+    """Call each visitor with its tap's value during one forward pass of `module` over a batch of `rows` rows.
 
     Only our own hooks are added and removed, also when the pass raises.
 
@@ -26,7 +26,7 @@ def visiting(module: nn.Module, visits: Mapping[Tap, Visit]) -> Iterator[None]:
     handles: list[RemovableHandle] = []
     try:
         for tap, visit in visits.items():
-            handles.append(_hook(module.get_submodule(tap.path), tap, visit, fired))
+            handles.append(_hook(module.get_submodule(tap.path), tap, visit, fired, rows))
         yield
     finally:
         for handle in handles:
@@ -37,10 +37,10 @@ def visiting(module: nn.Module, visits: Mapping[Tap, Visit]) -> Iterator[None]:
             raise NetworkError(f"the site {tap} cannot be used: {reason} in the forward pass; it must run exactly once")
 
 
-def _hook(target: nn.Module, tap: Tap, visit: Visit, fired: dict[Tap, int]) -> RemovableHandle:
+def _hook(target: nn.Module, tap: Tap, visit: Visit, fired: dict[Tap, int], rows: int) -> RemovableHandle:
     def see(value: object) -> Tensor | None:
         fired[tap] += 1
-        return visit(tensor_at(tap, value))
+        return visit(tensor_at(tap, value, rows))
 
     def before(_: nn.Module, args: tuple[Any, ...]) -> tuple[Any, ...] | None:
         seen = see(args[0] if args else None)

@@ -1,6 +1,7 @@
 """Networks: any torch module as a causal system."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -10,13 +11,15 @@ from torch import Tensor, nn
 
 from commute.causal.batches import Batch, Column, as_column, is_batch, rows_of, take
 from commute.causal.model import Setting
-from commute.errors import NetworkError, check, unknown
+from commute.errors import CommuteError, NetworkError, check, not_counts, unknown
 from commute.models.decoding import Decode, labels_of
 from commute.models.hooks import Visit, undisturbed, visiting
 from commute.models.sites import Site, Tap
 
 Encode = Callable[[Batch], Any]  # inputs -> a tensor, a tuple of positional arguments or a mapping of keyword arguments
 Labels = Column | dict[str, Column]
+
+_SAME = 1e-4  # relative and absolute difference that rounding may make between two runs
 
 
 class FeatureLike(Protocol):
@@ -58,8 +61,7 @@ class Network:
         problems += [
             f"{k} must be a function; given {f!r}" for k, f in (("encode", encode), ("decode", decode)) if not callable(f)
         ]
-        if batch_size < 1:
-            problems.append(f"batch_size must be at least 1; given {batch_size}")
+        problems += not_counts(batch_size=batch_size)
         check(problems, NetworkError, "a network")
         self.module = module
         self.encode = encode
@@ -124,6 +126,27 @@ class Network:
             values |= self.read(source, {f: (f.site, f.read) for f in group})
         return self._labels(batch, single=single, writes=values)
 
+    def check_deterministic(self, inputs: Setting, sites: Iterable[Site] = ()) -> None:
+        """Run the first block of inputs twice and compare the module's output and the sites.
+
+        Raises:
+            NetworkError: when they differ beyond rounding; no interchange means anything then.
+        """
+        batch = take(_batched(inputs)[0], slice(self.batch_size))
+        runs: list[dict[str, Tensor]] = []
+        for _ in range(2):
+            seen: dict[str, Tensor] = {}
+            visits = {tap: _keeping(seen, str(tap)) for tap in {site.tap for site in sites}}
+            with undisturbed(self.module), torch.no_grad():
+                output = self.call(batch, visits)
+            runs.append({**seen, **{f"output {i}": x for i, x in enumerate(_tensors(output))}})
+        for place, first in runs[0].items():
+            if not torch.allclose(first.float(), runs[1][place].float(), rtol=_SAME, atol=_SAME, equal_nan=True):
+                raise NetworkError(
+                    f"the network {self.name!r} is not deterministic: run twice on the same inputs it differs at {place}; remove "
+                    "randomness from its forward pass"
+                )
+
     # The functions below are the engine: one forward pass, and reading and writing in it.
 
     def call(self, batch: Batch, visits: Mapping[Tap, Visit]) -> Any:
@@ -132,17 +155,10 @@ class Network:
         Raises:
             NetworkError: when `encode` or the module raises, saying with which inputs.
         """
-        try:
-            call = self.encode(batch)
-            with visiting(self.module, visits):
+        with self._told("encode or the module", batch):
+            call = self.encode({v: x.copy() for v, x in batch.items()})
+            with visiting(self.module, visits, rows=rows_of(batch)):
                 return self._forward(call)
-        except NetworkError:
-            raise
-        except Exception as error:
-            example = {v: x[:1].tolist()[0] for v, x in batch.items()}
-            raise NetworkError(
-                f"the network {self.name!r} raised {type(error).__name__} on {rows_of(batch)} rows, the first {example}: {error}"
-            ) from error
 
     def read(self, batch: Batch, readers: Mapping[Any, tuple[Site, Callable[[Tensor], Tensor]]]) -> dict[Any, Tensor]:
         """For each key what its reader makes of the vectors at its site, [batch, …], in blocks of `batch_size` rows."""
@@ -153,7 +169,7 @@ class Network:
 
             def visit(value: Tensor) -> None:
                 for key, (site, read) in at_tap.items():
-                    parts[key].append(read(site.read(value)))
+                    parts[key].append(read(site.read(value)).clone())  # a module after it may work in place
 
             return visit
 
@@ -169,7 +185,8 @@ class Network:
             for block in self._blocks(rows_of(batch)):
                 part = take(batch, block)
                 output = self.call(part, writing({f: x[block] for f, x in (writes or {}).items()}))
-                decoded.append(self._decoded(output, rows_of(part)))
+                with self._told("decode", part):
+                    decoded.append(self._decoded(output, rows_of(part)))
         return _joined(decoded, single=single)
 
     def _decoded(self, output: Any, expected: int) -> Labels:
@@ -181,6 +198,19 @@ class Network:
             if len(column) != expected:
                 raise NetworkError(f"decode must return one label a row; it returned {len(column)} for {expected} rows")
         return labels
+
+    @contextmanager
+    def _told(self, what: str, batch: Batch) -> Iterator[None]:
+        """Turn an error of the user's functions into one that says where it came up; our own errors pass."""
+        try:
+            yield
+        except CommuteError:
+            raise
+        except Exception as error:
+            first = {v: x[:1].tolist()[0] for v, x in batch.items()}
+            raise NetworkError(
+                f"{what} of {self.name!r} raised {type(error).__name__} on {rows_of(batch)} rows, the first {first}: {error}"
+            ) from error
 
     def _forward(self, call: Any) -> Any:
         parameter = next(iter(self.module.parameters()), None)
@@ -216,6 +246,13 @@ def writing(values: Mapping[FeatureLike, Tensor]) -> dict[Tap, Visit]:
         return visit
 
     return {tap: visit_of(features) for tap, features in by_tap.items()}
+
+
+def _keeping(seen: dict[str, Tensor], name: str) -> Visit:
+    def visit(value: Tensor) -> None:
+        seen[name] = value.clone()
+
+    return visit
 
 
 def _whole(vectors: Tensor) -> Tensor:

@@ -2,7 +2,6 @@
 
 from dataclasses import dataclass
 
-import torch
 from torch import Tensor
 
 from commute.errors import NetworkError
@@ -80,15 +79,15 @@ class Site:
         return tuple(index)
 
 
-def tensor_at(site_or_tap: object, value: object) -> Tensor:
-    """The value as a tensor that can be patched.
+def tensor_at(tap: Tap, value: object, rows: int) -> Tensor:
+    """The value at a tap as a tensor that can be patched.
 
     Raises:
-        NetworkError: when a module gives or takes something else, or has no batch axis.
+        NetworkError: when a module gives or takes something else, or its first axis is not the batch of `rows` rows.
     """
-    if not isinstance(value, torch.Tensor) or value.ndim < 2:  # noqa: PLR2004  # [batch, …]
-        found = f"a tensor of shape {list(value.shape)}" if isinstance(value, torch.Tensor) else f"a {type(value).__name__}"
-        raise NetworkError(
-            f"the site {site_or_tap} holds {found}; a site must hold a tensor [batch, …]; choose a module inside it"
-        )
-    return value
+    if isinstance(value, Tensor) and value.ndim > 1 and len(value) == rows:
+        return value
+    found = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
+    raise NetworkError(
+        f"the site {tap} holds {found}; it must hold a tensor [batch, …], here of {rows} rows; choose another module"
+    )

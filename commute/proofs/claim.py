@@ -6,9 +6,9 @@ from pathlib import Path
 from typing import Any
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.search import Search
+from commute.alignments.spec import Search, undefined
 from commute.causal.model import CausalModel
-from commute.errors import ClaimError, check, unknown
+from commute.errors import ClaimError, check, not_counts, unknown
 from commute.models.network import Network
 from commute.proofs.judge import BATTERIES, Battery
 from commute.proofs.run import run_claim
@@ -60,16 +60,16 @@ class Claim:
         ]
         if (self.alignment is None) == (self.search is None):
             problems.append("a claim has either an alignment or a search for one")
-        shares = {"at_least": self.at_least, "confidence": self.confidence}
-        problems += [f"{name} must lie between 0 and 1; given {x}" for name, x in shares.items() if not 0 < x < 1]
+        for name, share in (("at_least", self.at_least), ("confidence", self.confidence)):
+            if not isinstance(share, (int, float)) or not 0 < share < 1:
+                problems.append(f"{name} must lie between 0 and 1; given {share!r}")
         if self.battery not in BATTERIES:
             problems.append(unknown("battery", self.battery, BATTERIES))
-        if self.n < 1:
-            problems.append(f"n must be at least 1; given {self.n}")
+        problems += not_counts(n=self.n)
         if not problems and self.search is not None:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:
-            problems += [unknown("variable", v, self.algorithm.graph) for v in self.alignment if v not in self.algorithm.graph]
+            problems += undefined(list(self.alignment), self.algorithm)
         return problems
 
     def verify(self, *, seed: int = 0, runs: str | Path | None = None, on_event: OnEvent = ignore) -> Verdict:

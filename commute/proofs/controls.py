@@ -1,21 +1,23 @@
 """Controls: what must not do as well as the claim for the claim to mean anything."""
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 
-from commute.alignments.accuracy import agreement, count
+from commute.alignments.accuracy import agreement
 from commute.alignments.alignment import Alignment
-from commute.alignments.binomial import Count
+from commute.alignments.binomial import Count, count
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
-from commute.alignments.search import Search, run_search
+from commute.alignments.search import run_search
+from commute.alignments.spec import Search
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
-from commute.causal.permuted import permuted
+from commute.causal.permuted import permutations
+from commute.errors import PairsError
 from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
 from commute.runs.events import OnEvent
@@ -24,7 +26,7 @@ from commute.runs.seeds import stream, torch_seed
 if TYPE_CHECKING:
     from commute.models.sites import Site
 
-RANDOM_SUBSPACES = 3  # draws, of which the best counts
+RANDOM_SUBSPACES = 5  # draws, over which the control is an average
 
 
 @dataclass(frozen=True)
@@ -64,43 +66,47 @@ def controls(claimed: Claimed) -> Iterator[list[Control]]:
 
 
 def _random_subspace(claimed: Claimed) -> list[Control]:
-    name, says = "random subspace", "a random subspace of the same rank at the same site"
+    name = "random subspace"
     generator = stream(claimed.seed, "control", name)
-    drawn = [_random_alignment(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
-    if any(d is None for d in drawn):
-        return [
-            Control(name, v, None, "the claim takes the whole site, so every subspace of its rank is the same")
-            for v in claimed.alignment
-        ]
-    counts = [_counts(claimed, claimed.algorithm, claimed.network, d, name) for d in drawn if d is not None]
-    return [Control(name, v, max((c[v] for c in counts), key=lambda c: c.rate), says) for v in claimed.alignment]
+    drawn = [_random_features(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
+    counts = [_counts(claimed, claimed.algorithm, claimed.network, Alignment(d), name) for d in drawn if d]
+    full = "it takes the whole site, of which every subspace of its rank is the same"
+    return [
+        Control(
+            name, v, _pooled([c[v] for c in counts]), f"{RANDOM_SUBSPACES} random subspaces of the same rank at the same site"
+        )
+        if v in drawn[0]
+        else Control(name, v, None, full)
+        for v in claimed.alignment
+    ]
 
 
-def _random_alignment(claimed: Claimed, generator: np.random.Generator) -> Alignment | None:
-    """The claim's ranks at the claim's sites, along random orthonormal directions; None where they fill a site."""
+def _pooled(counts: Sequence[Count]) -> Count:
+    return Count(sum(c.correct for c in counts), sum(c.total for c in counts))
+
+
+def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[str, Feature]:
+    """The claim's ranks at the claim's sites, along random orthonormal directions; without the sites that they fill."""
     base = pairs(claimed.algorithm, list(claimed.alignment)[:1], 1, design="uniform", seed=generator).base
-    vectors = claimed.network.activations(base, {f.site for f in claimed.alignment.values()})
+    vectors = claimed.network.activations(base, dict.fromkeys(f.site for f in claimed.alignment.values()))
     features: dict[str, Feature] = {}
     for site, at in vectors.items():
         ranks = {v: f.read(at).shape[1] for v, f in claimed.alignment.items() if f.site == site}
         if sum(ranks.values()) >= at.shape[1]:
-            return None
+            continue
         draws = torch.Generator().manual_seed(torch_seed(generator))
         rotation = Orthogonal(torch.linalg.qr(torch.randn(at.shape[1], sum(ranks.values()), generator=draws)).Q)
         start = 0
         for variable, rank in ranks.items():
             features[variable] = Feature(site, rotation, tuple(range(start, start + rank)))
             start += rank
-    return Alignment(features)
+    return features
 
 
 def _reinitialised(claimed: Claimed) -> list[Control]:
     name = "re-initialised network"
-    if not any(len(p.unique()) > 1 for p in claimed.network.module.parameters()):
-        return [
-            Control(name, v, None, "the network has no weights that differ, so shuffling changes nothing")
-            for v in claimed.alignment
-        ]
+    if not any((p != p.flatten()[0]).any() for p in claimed.network.module.parameters()):
+        return _impossible(claimed, name, "the network has no weights that differ, so shuffling changes nothing")
     network = reinitialised(claimed.network, stream(claimed.seed, "control", name))
     alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
     counts = _counts(claimed, claimed.algorithm, network, alignment, name)
@@ -109,15 +115,18 @@ def _reinitialised(claimed: Claimed) -> list[Control]:
 
 def _permuted(claimed: Claimed) -> list[Control]:
     name = "permuted algorithm"
-    algorithm = permuted(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name))
-    if algorithm is None:
-        return [
-            Control(name, v, None, "no aligned variable has a mechanism with a finite table to permute")
-            for v in claimed.alignment
-        ]
-    alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
-    counts = _counts(claimed, algorithm, claimed.network, alignment, name)
-    return [Control(name, v, counts[v], f"{how} for an algorithm whose mechanisms are rearranged") for v in claimed.alignment]
+    for algorithm in permutations(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name)):
+        try:
+            alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
+            counts = _counts(claimed, algorithm, claimed.network, alignment, name)
+        except PairsError:  # in this permutation a variable has no effect; another is tried
+            continue
+        return [Control(name, v, counts[v], f"{how} for an algorithm whose mechanisms are rearranged") for v in claimed.alignment]
+    return _impossible(claimed, name, "no rearrangement of the aligned variables' mechanisms says something else")
+
+
+def _impossible(claimed: Claimed, name: str, why: str) -> list[Control]:
+    return [Control(name, v, None, why) for v in claimed.alignment]
 
 
 def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, name: str) -> tuple[Alignment, str]:
@@ -134,7 +143,7 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
 def _counts(claimed: Claimed, algorithm: CausalModel, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
     """Right answers on fresh balanced pairs of each variable."""
     counts = {}
-    for variable in claimed.alignment:
+    for variable in alignment:
         drawn = pairs(algorithm, [variable], claimed.n, seed=stream(claimed.seed, "control", name, "pairs", variable))
-        counts[variable] = count(agreement(algorithm, network, alignment, drawn))
+        counts[variable] = count(agreement(network, alignment, drawn))
     return counts

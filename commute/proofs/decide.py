@@ -19,7 +19,7 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
             s.count,
             b.lower,
             b.upper,
-            True if b.lower >= at_least else False if b.upper < at_least else None,
+            b.passed,
             _slice_says(s),
         )
         for s, b in zip(slices, bounds, strict=True)
@@ -68,7 +68,7 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
         for e in controls
         if e.passed is False
     ]
-    if not any(e.passed for e in controls):
+    if not any(e.count for e in controls):
         unsettled.append("no control was measured, and without one no claim holds")
     if unsettled:
         return "inconclusive", tuple(unsettled)

@@ -1,7 +1,8 @@
 """Hashes of all that a verdict depends on."""
 
+import inspect
 import json
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from hashlib import sha256
 from typing import Any
 
@@ -10,37 +11,59 @@ import torch
 from torch import Tensor
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.search import Search
+from commute.alignments.spec import Search
+from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.models.network import Network
 from commute.runs.seeds import stream
 
-_PROBES = 64  # inputs on which functions are told apart, besides tables and weights
+_PROBES = 256  # inputs on which functions are told apart, besides by their source
 
 
 def fingerprint(algorithm: CausalModel, network: Network, alignment: Alignment | None, search: Search | None) -> dict[str, str]:
     """A sha256 of the algorithm, the network, and the alignment or the search for it.
 
-    Functions (mechanisms too large to tabulate, encode and decode) enter by what they answer to a fixed set of inputs.
+    Functions enter by their source and by what they answer to a fixed set of inputs; a value that a function takes from outside
+    of its source enters by the answers alone.
     """
     probes = algorithm.labels(Inputs(algorithm).sample(stream(0, "fingerprint"), _PROBES))
-    domains = {v: str(algorithm.known_domain(v)) for v in algorithm.graph}
-    tables = {v: e.table.tolist() for v, e in algorithm.equations.items() if e.table is not None}
-    weights = {k: _tensor(x) for k, x in network.module.state_dict().items() if isinstance(x, Tensor)}
-    hashes = {
-        "algorithm": _hash([list(algorithm.graph.edges), domains, algorithm.outputs, tables, _plain(algorithm.solve(probes))]),
-        "network": _hash([str(network.module), weights, network.batch_size, _plain(network.run(probes))]),
-    }
+    hashes = {"algorithm": _hash(_about_algorithm(algorithm, probes)), "network": _hash(_about_network(network, probes))}
     if alignment is not None:
-        features = {
-            v: [str(f.site), f.dims, {k: _tensor(x) for k, x in f.featurizer.tensors().items()}] for v, f in alignment.items()
-        }
-        hashes["alignment"] = _hash(features)
+        hashes["alignment"] = _hash(
+            {
+                v: [str(f.site), f.dims, type(f.featurizer).__name__, {k: _tensor(x) for k, x in f.featurizer.tensors().items()}]
+                for v, f in alignment.items()
+            }
+        )
     spec = search or (alignment.search if alignment is not None else None)
     if spec is not None:
-        hashes["search"] = _hash([list(spec.variables), [str(s) for s in spec.sites], repr(spec.method), spec.n])
+        hashes["search"] = _hash([spec.to_record(), _source(type(spec.method))])
     return hashes
+
+
+def _about_algorithm(algorithm: CausalModel, probes: Mapping[str, Any]) -> list[Any]:
+    domains = {v: algorithm.known_domain(v) for v in algorithm.graph}
+    values = {v: [repr(x) for x in d] if isinstance(d, Finite) else str(d) for v, d in domains.items()}
+    equations = algorithm.equations.values()
+    tables = {e.variable: _source(e.function) if e.table is None else e.table.tolist() for e in equations}
+    return [list(algorithm.graph.edges), values, algorithm.outputs, tables, _plain(algorithm.solve(probes))]
+
+
+def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
+    weights = {k: _tensor(x) for k, x in network.module.state_dict().items() if isinstance(x, Tensor)}
+    own = {type(m) for m in network.module.modules() if not type(m).__module__.startswith("torch.")}
+    sources = [*sorted(_source(kind) for kind in own), _source(network.encode), _source(network.decode)]
+    return [str(network.module), weights, sources, network.batch_size, _plain(network.run(probes))]
+
+
+def _source(thing: Callable[..., Any]) -> str:
+    """The text of a function or class, or what its compiled code does where there is no text."""
+    try:
+        return inspect.getsource(thing)
+    except (OSError, TypeError):
+        code = getattr(thing, "__code__", None)
+        return f"{code.co_code.hex()} {code.co_names}" if code else type(thing).__qualname__
 
 
 def _hash(value: Any) -> str:

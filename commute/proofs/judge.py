@@ -7,15 +7,15 @@ from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from commute.alignments.accuracy import Accuracy, agrees, count, interchanged
+from commute.alignments.accuracy import Accuracy, agrees, check_labels, interchanged
 from commute.alignments.alignment import Alignment
+from commute.alignments.binomial import count
 from commute.alignments.variable_sets import variable_sets
 from commute.causal.batches import Batch, Column
 from commute.causal.designs import pairs
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
-from commute.errors import NetworkError
 from commute.models.network import Network
 from commute.proofs.controls import Claimed, Control, controls
 from commute.proofs.decide import decide, judged_controls, judged_slices
@@ -59,7 +59,7 @@ def judge(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
-    slices = [_alone(algorithm, network, n, seed)]
+    slices = [_alone(algorithm, network, alignment, n, seed)]
     checked = []
     sets = variable_sets(list(alignment))
     on_event(VerificationStarted(n * len(sets)))
@@ -93,28 +93,21 @@ def judge(
     )
 
 
-def _alone(algorithm: CausalModel, network: Network, n: int, seed: int) -> Slice:
-    """The network as it is, on uniformly drawn inputs, and a check that it answers the same when asked again."""
+def _alone(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Slice:
+    """The network as it is, on uniformly drawn inputs."""
     drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
+    network.check_deterministic(drawn, [f.site for f in alignment.values()])
     expected = algorithm.solve(drawn)
     answered = network.run(drawn)
-    again = network.run(drawn)
-    if not all(np.array_equal(x, y) for x, y in zip(_columns(answered), _columns(again), strict=True)):
-        raise NetworkError(
-            f"the network {network.name!r} is not deterministic: the same inputs gave other answers when run again"
-        )
-    right = agrees(algorithm, answered, {v: expected[v] for v in algorithm.outputs})
-    return Slice((), _ALONE, count(right))
-
-
-def _columns(answered: Any) -> list[Column]:
-    return list(answered.values()) if isinstance(answered, dict) else [answered]
+    check_labels(algorithm, answered)
+    right = agrees(answered, {v: expected[v] for v in algorithm.outputs})
+    return Slice((), _ALONE, np.arange(n), count(right))
 
 
 def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
     answered = interchanged(network, alignment, drawn)
-    right = agrees(algorithm, answered, drawn.expected)
-    alone = agrees(algorithm, network.run(drawn.base), drawn.expected)
+    right = agrees(answered, drawn.expected)
+    alone = agrees(network.run(drawn.base), drawn.expected)
     return Checked(drawn, answered, right, alone, slices_of(algorithm, drawn, right))
 
 
@@ -144,11 +137,12 @@ def _pooled(checked: Sequence[Checked], confidence: float) -> Accuracy:
 
 
 def _counterexample(algorithm: CausalModel, checked: Sequence[Checked]) -> Counterexample | None:
-    """Of the set of variables with the lowest IIA, the failing pair that comes first in the domains' order."""
-    worst = min(checked, key=lambda c: c.right.mean())
-    failing = np.flatnonzero(~worst.right)
-    if not len(failing):
+    """Of the slice with the lowest IIA, the failing pair that comes first in the domains' order."""
+    parts = [(c, s) for c in checked for s in c.slices if s.count.correct < s.count.total]
+    if not parts:
         return None
+    worst, part = min(parts, key=lambda found: found[1].count.rate)
+    failing = part.rows[~worst.right[part.rows]]
     batches = [worst.pairs.base, *worst.pairs.sources.values()]
     keys = [algorithm.domain(v).encode(batch[v][failing]) for batch in batches for v in algorithm.inputs]
     row = int(failing[np.lexsort(keys[::-1])[0]])
@@ -178,6 +172,8 @@ def _write_pairs(checked: Sequence[Checked], path: Path) -> None:
     import pandas as pd
 
     frame = pd.concat([_frame(c) for c in checked], ignore_index=True).convert_dtypes()
+    for name in frame.select_dtypes(object).columns:  # labels that parquet has no type for
+        frame[name] = frame[name].map(repr)
     write_atomically(path, frame.to_parquet(index=False))
 
 

@@ -2,9 +2,11 @@
 
 import json
 from collections.abc import Mapping
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
+from hashlib import sha256
+from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.search import run_search
@@ -13,6 +15,7 @@ from commute.proofs.judge import judge
 from commute.proofs.verdict import SearchedSite, Verdict
 from commute.runs.directory import RunDirectory
 from commute.runs.events import Event, OnEvent, ignore
+from commute.runs.provenance import git_state
 
 if TYPE_CHECKING:
     from commute.proofs.claim import Claim
@@ -33,7 +36,8 @@ def run_claim(
     seed: int = 0,
     runs: str | Path | None = None,
     name: str | None = None,
-    details: Mapping[str, Any] | None = None,
+    file: Path | None = None,
+    parameters: Mapping[str, str] | None = None,
     on_event: OnEvent = ignore,
 ) -> ClaimRun:
     """Search if need be, judge, and keep the run.
@@ -45,33 +49,31 @@ def run_claim(
             `run.json`, `events.jsonl`, `alignment/`, `search.json`, `pairs.parquet` and `verdict.json`. What is found there
             already is not done again.
         name: of the claim; the algorithm's if not given.
-        details: what else to note in `run.json`.
+        file: that the claim was made in; its content is part of what the verdict depends on.
+        parameters: that the claim was made with, to be noted in `run.json`.
         on_event: is told of progress.
     """
     if runs is None:
         alignment, sites = _found(made, seed, on_event)
         return ClaimRun(_judged(made, alignment, sites, seed, None, on_event), None, resumed=False)
     hashes = fingerprint(made.algorithm, made.network, made.alignment, made.search)
-    settings = {
-        "at_least": made.at_least,
-        "confidence": made.confidence,
-        "battery": made.battery,
-        "n": made.n,
-        "seed": seed,
-    }
-    run = RunDirectory.open(Path(runs), name or made.algorithm.name, {**settings, **hashes})
+    if file is not None:
+        hashes["file"] = sha256(file.read_bytes()).hexdigest()
+    settings = {"at_least": made.at_least, "confidence": made.confidence, "battery": made.battery, "n": made.n, "seed": seed}
+    run = RunDirectory.open(Path(runs), name or made.algorithm.name, {**settings, **hashes, "version": version("commute")})
     if run.has("verdict.json"):
         return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)
-    device = next((str(p.device) for p in made.network.module.parameters()), "cpu")
-    dtype = next((str(p.dtype) for p in made.network.module.parameters()), "none")
-    run.begin({"claim": name, "device": device, "dtype": dtype, **settings, "hashes": hashes, **(details or {})})
+    weights = next(made.network.module.parameters(), None)
+    on = {} if weights is None else {"device": str(weights.device), "dtype": str(weights.dtype)}
+    about = {"claim": name, "file": file and str(file), "parameters": dict(parameters or {}), **on, **settings, "hashes": hashes}
+    run.begin(about, git_state(file.parent if file else Path.cwd()))
 
     def tell(event: Event) -> None:
         run.log(event)
         on_event(event)
 
     if run.has("search.json") and run.has("alignment/alignment.json"):
-        alignment = replace(Alignment.load(run.folder / "alignment"), search=made.search)
+        alignment = Alignment.load(run.folder / "alignment")
         sites = tuple(SearchedSite(**row) for row in json.loads(run.read("search.json")))
     else:
         alignment, sites = _found(made, seed, tell)

@@ -5,8 +5,7 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commute.alignments.accuracy import count
-from commute.alignments.binomial import Count
+from commute.alignments.binomial import Count, count
 from commute.causal.batches import Column
 from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
@@ -15,46 +14,50 @@ from commute.causal.pairs import Pairs
 _GROUPS = 4  # groups of neighbouring values that the transitions of a larger variable are told by
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Slice:
-    """Some of the pairs of one set of variables, and how many of them the network answered as the algorithm."""
+    """Some of the pairs of one set of variables: which rows, and how many of them the network answered as the algorithm."""
 
     variables: tuple[str, ...]
     kind: str
+    rows: Column
     count: Count
 
 
 @dataclass(frozen=True)
 class Bounds:
-    """Bounds on a slice's rate that hold for all slices at once."""
+    """Bounds on a slice's rate, and whether they speak for the claim (True), against it (False) or neither."""
 
     lower: float
     upper: float
+    passed: bool | None
 
 
 def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice]:
     """Changed and unchanged pairs, and for a single variable the pairs of each transition from one value to another.
+
+    A transition that is possible and that no pair happens to make is a slice of none, about which nothing is known.
 
     Args:
         algorithm: tells the variable's value for a base and a source.
         pairs: of one set of variables.
         right: whether the network's answer is the algorithm's, [pairs] of bool.
     """
-    kinds = {"changed": pairs.changed, "unchanged": ~pairs.changed}
+    kinds = {kind: rows for kind, rows in (("changed", pairs.changed), ("unchanged", ~pairs.changed)) if rows.any()}
     if len(pairs.variables) == 1:
         kinds |= _transitions(algorithm, pairs, pairs.variables[0])
-    return [Slice(pairs.variables, kind, count(right[mask])) for kind, mask in kinds.items() if mask.any()]
+    return [Slice(pairs.variables, kind, np.flatnonzero(rows), count(right[rows])) for kind, rows in kinds.items()]
 
 
 def _transitions(algorithm: CausalModel, pairs: Pairs, variable: str) -> dict[str, Column]:
     """The pairs of each transition of a finite variable: between values, or between groups of neighbours where there are many."""
-    domain = algorithm.known_domain(variable)
+    domain = algorithm.domain(variable)
     if not isinstance(domain, Finite):
         return {}
     groups = min(len(domain), _GROUPS)
     before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
     names = [_group_name(domain, g, groups) for g in range(groups)]
-    return {f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in range(groups) for j in range(groups)}
+    return {f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in np.unique(before) for j in np.unique(after)}
 
 
 def _group(algorithm: CausalModel, inputs: dict[str, Column], variable: str, domain: Finite, groups: int) -> Column:
@@ -68,17 +71,27 @@ def _group_name(domain: Finite, group: int, groups: int) -> str:
 
 
 def bound(slices: Sequence[Slice], *, at_least: float, confidence: float) -> list[Bounds]:
-    """Bounds for each slice, in order, so that no conclusion about any slice is wrong more often than 1 - confidence.
+    """Bounds for each slice, in order; the chance that any lower one is too high is at most 1 - confidence, likewise upper ones.
 
-    Lower bounds follow Holm's step-down procedure over the tests "the rate is under `at_least`": the slice with the i-th smallest
-    p-value of m has its bound at level alpha / (m - i + 1), so every lower bound reaches `at_least` exactly when Holm rejects
-    every test. Upper bounds are at level alpha / m, Holm's first step, which alone decides whether any slice is refuted.
+    Lower bounds belong to Holm's step-down procedure over the tests "the rate is under `at_least`" with m slices. If every test
+    is rejected each bound is at level alpha / m, or `at_least` if that is higher. Otherwise the slices whose test is rejected are
+    bounded by `at_least`, and the r others each at level alpha / r (Strassburger and Bretz, 2008). Upper bounds are at level
+    alpha / m, which alone decides whether any slice is refuted.
     """
     alpha, m = 1 - confidence, len(slices)
-    by_evidence = np.argsort([_p_under(s.count, at_least) for s in slices], kind="stable")
-    levels = np.empty(m)
-    levels[by_evidence] = alpha / (m - np.arange(m))
-    return [Bounds(s.count.lower(1 - level), s.count.upper(1 - alpha / m)) for s, level in zip(slices, levels, strict=True)]
+    p_values = np.array([_p_under(s.count, at_least) for s in slices])
+    order = np.argsort(p_values, kind="stable")
+    rejected_in_turn = np.cumprod(p_values[order] <= alpha / (m - np.arange(m))).astype(bool)
+    passed = np.empty(m, dtype=bool)
+    passed[order] = rejected_in_turn
+    level = alpha / (m if passed.all() else (~passed).sum())
+    bounds = []
+    for s, holds in zip(slices, passed, strict=True):
+        own = s.count.lower(1 - level)
+        lower = max(own, at_least) if passed.all() else at_least if holds else own
+        upper = s.count.upper(1 - alpha / m)
+        bounds.append(Bounds(lower, upper, True if holds else False if upper < at_least else None))
+    return bounds
 
 
 def _p_under(seen: Count, rate: float) -> float:

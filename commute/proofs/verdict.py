@@ -51,7 +51,7 @@ class Evidence:
 
 @dataclass(frozen=True)
 class Counterexample:
-    """A pair on which network and algorithm differ: the smallest, in the domains' order, of those seen in the worst slice."""
+    """A pair on which network and algorithm differ: the first, in the domains' order, of those seen in the worst slice."""
 
     base: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, Any]]

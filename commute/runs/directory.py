@@ -11,7 +11,7 @@ from typing import Any
 
 from commute.runs.events import Event
 from commute.runs.files import write_atomically
-from commute.runs.provenance import git_state, provenance
+from commute.runs.provenance import provenance
 
 SCHEMA = 1
 _KEY_LENGTH = 12
@@ -43,15 +43,15 @@ class RunDirectory:
         """Write a file, whole or not at all."""
         write_atomically(self.folder / name, content.encode())
 
-    def begin(self, about: Mapping[str, Any]) -> None:
-        """Write `run.json`: when the run began, what it is about and what it ran on."""
+    def begin(self, about: Mapping[str, Any], git: Mapping[str, Any]) -> None:
+        """Write `run.json`: when the run began, what it is about, the state of its sources and what it ran on."""
         record = {
             "schema": SCHEMA,
             "started": _now(),
             "finished": None,
             **about,
+            "git": git,
             **provenance(),
-            "git": git_state(Path.cwd()),
         }
         self.write("run.json", json.dumps(record, indent=2, default=str) + "\n")
 

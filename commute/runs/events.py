@@ -22,6 +22,15 @@ class SiteSearched:
 
 
 @dataclass(frozen=True)
+class SiteSkipped:
+    """A site cannot be used for the search, for the reason given."""
+
+    site: str
+    reason: str
+    control: str | None
+
+
+@dataclass(frozen=True)
 class VerificationStarted:
     """Fresh pairs are drawn, `pairs` in all."""
 
@@ -51,7 +60,7 @@ class Decided:
     status: str
 
 
-Event = SearchStarted | SiteSearched | VerificationStarted | SetVerified | ControlMeasured | Decided
+Event = SearchStarted | SiteSearched | SiteSkipped | VerificationStarted | SetVerified | ControlMeasured | Decided
 OnEvent = Callable[[Event], None]
 
 

@@ -27,7 +27,7 @@ def provenance() -> dict[str, Any]:
 
 
 def git_state(folder: Path) -> dict[str, Any]:
-    """The commit of the checkout that holds `folder`, and whether it has uncommitted changes; None where there is none."""
+    """The commit of the git checkout that holds `folder`, and whether it has uncommitted changes; None where there is none."""
     commit = _git(folder, "rev-parse", "HEAD")
     changes = _git(folder, "status", "--porcelain")
     return {"commit": commit, "dirty": None if changes is None else bool(changes)}

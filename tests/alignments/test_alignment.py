@@ -64,6 +64,18 @@ def test_an_alignment_is_read_back_by_another_process(tmp_path):
     assert done.stdout.strip() == "['left', 'right', 'whole']"
 
 
+def test_the_search_is_saved_with_what_it_found(tmp_path):
+    search = cm.Search(["left", "right"], [SITE, cm.Site("other", head=1)], cm.DAS(dims=3, steps=7), n=50)
+    cm.Alignment(dict(planted.alignment()), search=search).save(tmp_path)
+    again = cm.Alignment.load(tmp_path).search
+    assert (list(again.variables), list(again.sites), again.method, again.n) == (
+        ["left", "right"],
+        [*search.sites],
+        search.method,
+        50,
+    )
+
+
 @pytest.mark.parametrize(
     "spoil",
     [
@@ -72,6 +84,7 @@ def test_an_alignment_is_read_back_by_another_process(tmp_path):
         lambda folder: (folder / "alignment.json").write_text("{"),
         lambda folder: _edit(folder, featurizers=["Rotation"]),
         lambda folder: _edit(folder, version=99),
+        lambda folder: _edit(folder, search={"method": {"kind": "Magic"}}),
         lambda folder: _edit(folder, features={"left": {"site": {"path": 3, "x": 1}, "featurizer": 0, "dims": None}}),
     ],
 )

@@ -69,10 +69,12 @@ def test_training_leaves_the_network_without_gradients_and_as_found():
     ("change", "said"),
     [
         ({"variables": ["lft", "right"]}, "no variable 'lft'; did you mean 'left'"),
-        ({"variables": []}, "variables is empty"),
-        ({"variables": "left"}, "variables is a list of names"),
+        ({"variables": []}, r"variables is a list of one or more names; given \[\]"),
+        ({"variables": "left"}, "variables is a list of one or more names; given 'left'"),
         ({"sites": [cm.Site("hiden")]}, "no site 'hiden'; did you mean 'hidden'"),
         ({"sites": ["hidden"]}, "sites must be Site values"),
+        ({"sites": planted.SITE}, "sites is a list"),
+        ({"method": cm.DAS}, "method must be a search method"),
         ({"method": cm.DAS(dims=7)}, r"DAS\(dims=7\) for 2 variables needs 14 dims; hidden has 12"),
         ({"sites": [cm.Site("unused")]}, "its module did not run"),
         ({"sites": [cm.Site("", input=True)]}, "no site ''"),
@@ -83,7 +85,21 @@ def test_a_search_that_cannot_be_made_says_why(change, said):
         find(planted.network(), **change)
 
 
-@pytest.mark.parametrize("options", [{"dims": 0}, {"steps": 0}, {"restarts": 0}, {"batch": 0}, {"learning_rate": 0}])
+def test_a_site_of_no_use_is_skipped_and_said_so():
+    result = find(planted.network(), sites=[cm.Site("unused"), planted.SITE], method=cm.DAS(dims=1, steps=3, restarts=1))
+    assert list(result.skipped) == ["unused"]
+    assert "its module did not run" in result.skipped["unused"]
+    assert result.best["left"].site == planted.SITE
+
+
+def test_a_search_trains_also_where_gradients_are_off():
+    with torch.no_grad():
+        find(planted.network(), method=cm.DAS(dims=1, steps=3, restarts=1))
+
+
+@pytest.mark.parametrize(
+    "options", [{"dims": 0}, {"steps": 0}, {"restarts": 0}, {"batch": 0}, {"learning_rate": 0}, {"dims": 1.5}]
+)
 def test_das_options_must_make_sense(options):
     with pytest.raises(cm.CommuteError, match=next(iter(options))):
         cm.DAS(**options)

@@ -1,3 +1,5 @@
+from enum import Enum, IntEnum
+
 import numpy as np
 import pytest
 import torch
@@ -8,7 +10,9 @@ import commute as cm
 from commute.causal.batches import as_column
 from tests.strategies import LABELS
 
-MIXED = (*LABELS, (0.5, 1.5), ("a", 1, None), (3, 1, 2), ("10", "1"))
+Colour = Enum("Colour", {"RED": "red", "BLUE": "blue"}, type=str)
+Level = IntEnum("Level", {"LOW": 1, "HIGH": 2})
+MIXED = (*LABELS, (0.5, 1.5), ("a", 1, None), (3, 1, 2), ("10", "1"), tuple(Colour), tuple(Level), (1, 2.5), ((1,), (1, 2)))
 
 
 @pytest.mark.parametrize("labels", MIXED)
@@ -16,6 +20,7 @@ def test_decoding_undoes_encoding(labels):
     domain = cm.Finite(labels)
     column = domain.decode(np.arange(len(labels)))
     assert column.tolist() == list(labels)
+    assert [type(v) for v in column.tolist()] == [type(v) for v in labels]
     assert domain.encode(column).tolist() == list(range(len(labels)))
     assert domain.encode(as_column(list(labels))).tolist() == list(range(len(labels)))
 

@@ -49,6 +49,7 @@ def test_a_soft_intervention_receives_the_old_mechanism():
     solved = model.solve({"a": [1, 2], "b": [1, 2]}, do={"sum": lambda old: lambda a: a, "carry": True})
     assert solved["low"].tolist() == [1, 2]
     assert solved["carry"].tolist() == [True, True]
+    assert model.solve({"a": 2, "b": 2}, do={"sum": lambda old: lambda a, b: old(a, b) + 100})["low"] == 104 % 3
 
 
 @given(st.data())

@@ -44,7 +44,7 @@ def test_balanced_draws_values_and_changes_equally_often(variables):
 
 
 def test_balanced_draws_bases_uniformly_among_those_that_fit():
-    """Against brute force: every base that changes (or does not change) the answer is as likely as any other."""
+    """Against brute force: of the bases with one value that change the answer (or do not) each is as likely as any other."""
     model = diamond()
     pairs = cm.pairs(model, ["top"], 40_000, seed=3)
     value = model.solve(pairs.sources["top"])["top"]
@@ -52,13 +52,36 @@ def test_balanced_draws_bases_uniformly_among_those_that_fit():
     for x, y, top in product(range(8), (False, True), range(4)):
         before = model.solve({"x": x, "y": y})
         changes = model.solve({"x": x, "y": y}, {"top": top})["out"] != before["out"]
-        cells.setdefault((top, changes), set()).add((x, y))
-    assert len(cells) == 8
-    for (top, changes), fitting in cells.items():
-        rows = (value == top) & (pairs.changed == changes)
+        cells.setdefault((top, changes, before["top"]), set()).add((x, y))
+    assert len(cells) > 16
+    own = model.solve(pairs.base)["top"]
+    for (top, changes, from_), fitting in cells.items():
+        rows = (value == top) & (pairs.changed == changes) & (own == from_)
         seen, counts = np.unique(np.stack([pairs.base["x"][rows], pairs.base["y"][rows]]), axis=1, return_counts=True)
         assert {(int(x), bool(y)) for x, y in seen.T} == fitting
         assert chisquare(counts).pvalue > 1e-4
+
+
+def test_rare_values_are_tried_as_bases_too():
+    """A value that one input in 4,096 has is on both ends of interchanges."""
+    numbers = cm.Finite(range(64))
+    model = cm.CausalModel(
+        "rare",
+        {"x": numbers, "y": numbers},
+        {"v": lambda x, y: 2 if x == y == 0 else x % 2, "out": lambda v, y: v + y % 2},
+    )
+    pairs = cm.pairs(model, ["v"], 3000)
+    before, after = (model.solve(b)["v"] for b in (pairs.base, pairs.sources["v"]))
+    seen = np.unique(np.stack([before, after]), axis=1, return_counts=True)
+    assert seen[0].shape == (2, 9)
+    assert seen[1].min() > 100
+
+
+def test_a_small_sample_is_not_an_impossible_one():
+    """The only change needs a rare source; drawing one pair that lacks it is no error."""
+    model = cm.CausalModel("and", {"x": cm.Finite(range(50)), "y": cm.Bool}, {"v": lambda x: x == 0, "out": lambda v, y: v and y})
+    for seed in range(20):
+        assert len(cm.pairs(model, ["v"], 1, seed=seed)) == 1
 
 
 def test_a_requested_value_is_met_exactly_on_a_diamond():

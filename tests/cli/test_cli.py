@@ -93,6 +93,9 @@ def test_json_is_one_verdict_a_line_and_nothing_else(file, tmp_path, capsys):
         ("import commute as cm\n@cm.claim\ndef c():\n    return 1 / 0\n", 4, "ZeroDivisionError"),
         ("import commute as cm\n@cm.claim\ndef c():\n    return cm.Claim(1, 2)\n", 4, "the claim has 3 problems"),
         ("import commute as cm\ncm.Clam\n", 2, "no attribute 'Clam'"),
+        ("import sys\n\nsys.exit(0)\n", 3, "the file ended the program"),
+        ("import commute as cm\n@cm.claim\ndef c():\n    raise SystemExit\n", 4, "the file ended the program"),
+        ("import commute as cm\n@cm.claim\ndef c(x: Unknown = 1):\n    pass\n", 3, "NameError"),
     ],
 )
 def test_a_broken_file_exits_2_with_file_and_line(tmp_path, capsys, text, line, said):
@@ -116,6 +119,41 @@ def test_an_error_in_the_users_encode_names_its_line(tmp_path, capsys):
     assert f"{path}:5: " in capsys.readouterr().err
 
 
+def test_a_file_is_a_module_with_its_neighbours(tmp_path):
+    (tmp_path / "neighbour.py").write_text("from tests.planted import *\n")
+    path = tmp_path / "claims.py"
+    path.write_text(
+        "from __future__ import annotations\nimport dataclasses\nimport commute as cm\n\n@dataclasses.dataclass\nclass Options:\n"
+        "    n: int = 1500\n\n@cm.claim\ndef c(n: int | None = None) -> cm.Claim:\n    import neighbour as p\n"
+        "    return cm.Claim(p.algorithm(), p.network(), alignment=p.alignment(), n=n or Options().n)\n"
+    )
+    assert run(path, tmp_path=tmp_path) == 0
+    assert run(path, "-P", "n=40", tmp_path=tmp_path) == 4
+
+
+def test_a_claim_that_fails_does_not_keep_others_from_running(tmp_path, capsys):
+    path = tmp_path / "claims.py"
+    path.write_text(CLAIM.replace("{second}", "second").replace("planted.network(fault)", "planted.network('nan')"))
+    assert run(path, tmp_path=tmp_path) == 2
+    captured = capsys.readouterr()
+    assert "REFUTED" in captured.out
+    assert "has NaN" in captured.err
+
+
+def test_labels_that_a_table_has_no_type_for_do_not_lose_the_run(tmp_path):
+    path = tmp_path / "claims.py"
+    path.write_text(
+        "import commute as cm, torch\nfrom tests import planted\nLABELS = (1, 'a', None, (1, 2))\n\n@cm.claim\ndef c():\n"
+        "    labels = cm.Finite(LABELS)\n    left = lambda a, b: a == b\n    right = lambda c, d: c == d\n"
+        "    same = lambda left, right: left == right\n"
+        "    m = cm.CausalModel('m', dict.fromkeys('abcd', labels), {'left': left, 'right': right, 'same': same})\n"
+        "    encode = lambda i: torch.tensor([[LABELS.index(i[v][r]) for v in 'abcd'] for r in range(len(i['a']))])\n"
+        "    net = cm.Network(planted.Planted(), encode=encode, decode=lambda x: x.argmax(-1).bool())\n"
+        "    return cm.Claim(m, net, alignment=planted.alignment(), n=1500)\n"
+    )
+    assert run(path, tmp_path=tmp_path) == 0
+
+
 @pytest.mark.parametrize(
     ("arguments", "code", "said"),
     [
@@ -125,6 +163,9 @@ def test_an_error_in_the_users_encode_names_its_line(tmp_path, capsys):
         (["run"], 2, "Missing argument"),
         (["rnu"], 2, "No such command"),
         (["run", "x.py", "--seed", "many"], 2, "not a valid integer"),
+        (["run", "x.py", "--seed", "-1"], 2, "-1 is not in the range"),
+        (["run", "x.py", "-P", "n"], 2, "-P takes KEY=VALUE"),
+        (["run", "examples/hierarchical_equality.py", "--runs", "/dev/null/runs"], 2, "/dev/null/runs"),
     ],
 )
 def test_usage_errors(arguments, code, said, capsys, monkeypatch):

@@ -142,7 +142,7 @@ def test_the_module_is_left_as_it_was_found():
     assert flags() == found
     assert len(calls) == 2  # the user's own hook still runs
     broken = cm.Network(module, encode=encode, decode=lambda logits: 1 / 0)
-    with pytest.raises(ZeroDivisionError):
+    with pytest.raises(cm.CommuteError, match="decode of 'Small' raised ZeroDivisionError"):
         broken.run(X)
     with pytest.raises(cm.CommuteError):
         net.activations({"x": [99], "y": [0]}, [net.site("act")])
@@ -184,6 +184,43 @@ def test_orthogonal_of_the_wrong_width_is_an_error():
     feature = cm.Feature(cm.Site("mix", position=0), cm.Orthogonal(torch.eye(5)))
     with pytest.raises(cm.CommuteError, match="for vectors of width 5; this site has width 8"):
         network().interchange(X, {feature: X})
+
+
+class PositionsAndInPlace(nn.Module):
+    """A table without a batch axis, and a ReLU that works in place on what was seen before it."""
+
+    def __init__(self):
+        super().__init__()
+        self.positions, self.linear, self.relu = nn.Identity(), nn.Linear(2, 2), nn.ReLU(inplace=True)
+        with torch.no_grad():
+            self.linear.weight.copy_(-torch.eye(2))
+            self.linear.bias.zero_()
+
+    def forward(self, x):
+        return self.relu(self.linear(x.float() + self.positions(torch.zeros(1, 2))))
+
+
+def test_what_is_read_is_not_changed_by_modules_that_work_in_place():
+    net = cm.Network(PositionsAndInPlace(), encode=encode, decode=lambda x: x.argmax(-1))
+    read = net.activations(X, [net.site("linear")])[net.site("linear")]
+    assert torch.equal(read, -encode(X).float())
+
+
+def test_a_site_without_a_batch_axis_is_an_error():
+    net = cm.Network(PositionsAndInPlace(), encode=encode, decode=lambda x: x.argmax(-1))
+    for act in (lambda s: net.activations(X, [s]), lambda s: net.interchange(X, {cm.Feature(s): X})):
+        with pytest.raises(cm.CommuteError, match=r"positions holds a tensor of shape \[1, 2\].*of 6 rows"):
+            act(net.site("positions"))
+
+
+def test_an_encode_that_works_in_place_does_not_change_the_inputs():
+    def shifting(inputs):
+        inputs["x"] += 1
+        return encode({"x": inputs["x"] - 1, "y": inputs["y"]})
+
+    given = {k: v.copy() for k, v in X.items()}
+    cm.Network(Small(), encode=shifting, decode=lambda x: x.argmax(-1)).run(given)
+    assert all((given[k] == X[k]).all() for k in X)
 
 
 def test_nan_is_an_error():

@@ -1,6 +1,7 @@
 """The rules of a verdict, each on a network whose truth is known."""
 
 import json
+from dataclasses import replace
 
 import numpy as np
 import pandas as pd
@@ -150,9 +151,94 @@ def test_search_and_verification_never_see_the_same_pairs():
     assert shared <= 2  # of nine million inputs; one stream for both would share hundreds
 
 
-def test_a_network_that_is_not_deterministic_is_an_error():
+@pytest.mark.parametrize("fault", ["random", "slightly random", "random inside"])
+def test_a_network_that_is_not_deterministic_is_an_error(fault):
+    """Also when the answers happen to be the same, and when only the site differs."""
     with pytest.raises(cm.CommuteError, match="not deterministic"):
-        verify("random")
+        verify(fault)
+    with pytest.raises(cm.CommuteError, match="not deterministic"):
+        cm.Claim(planted.algorithm(), planted.network("random"), search=FOUND).verify()
+
+
+def test_a_rare_value_is_not_overlooked():
+    """One input in 4,096 has the value 2, from which a back-up path keeps the network from being moved."""
+    numbers = cm.Finite(range(64))
+    algorithm = cm.CausalModel(
+        "rare", {"x": numbers, "y": numbers}, {"v": lambda x, y: 2 if x == y == 0 else x % 2, "out": lambda v: v}
+    )
+
+    class Rare(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden, self.weight = nn.Identity(), nn.Parameter(torch.randn(3, 3))
+
+        def forward(self, z):
+            v = torch.where((z == 0).all(1), 2, z[:, 0] % 2)
+            h = self.hidden(torch.nn.functional.one_hot(v, 3).float() @ torch.eye(3, 5))
+            return torch.where((v == 2)[:, None], torch.eye(3)[2], h[:, :3])
+
+    net = cm.Network(Rare(), encode=lambda i: torch.from_numpy(np.stack([i["x"], i["y"]], 1)), decode=lambda x: x.argmax(-1))
+    alignment = cm.Alignment({"v": cm.Feature(cm.Site("hidden"), dims=(0, 1, 2))})
+    for seed in range(3):
+        verdict = cm.verify(algorithm, net, alignment, n=1000, seed=seed, battery="quick")
+        assert verdict.status == "refuted"
+        assert "v: 2 → 0" in "\n".join(verdict.reasons)
+
+
+def test_a_variable_whose_values_are_not_known_is_an_error():
+    algorithm = cm.CausalModel("threshold", {"x": cm.Interval(0, 1)}, {"high": lambda x: x > 0.5, "out": lambda high: high})
+    net = cm.Network(nn.Identity(), encode=lambda i: torch.from_numpy(i["x"])[:, None], decode=lambda x: x[:, 0] > 0.5)
+    with pytest.raises(cm.CommuteError, match="the domain of 'high' is not known"):
+        cm.verify(algorithm, net, cm.Alignment({"high": cm.Feature(cm.Site("relu"))}))
+
+
+def test_a_variable_that_fills_its_site_does_not_take_the_control_from_others():
+    whole = cm.Alignment({"left": planted.alignment()["left"], "a": cm.Feature(cm.Site("useless"))})
+    verdict = verify(alignment=whole, n=200)
+    measured = {e.variables[0]: e.count for e in verdict.controls if e.name == "random subspace"}
+    assert measured["left"] is not None
+    assert measured["a"] is None
+
+
+def test_a_control_that_answers_with_labels_of_its_own_is_just_wrong():
+    """A vocabulary of a thousand words, of which the algorithm has two."""
+
+    class Wordy(planted.Planted):
+        def __init__(self):
+            super().__init__()
+            self.out = nn.Parameter(torch.zeros(2, 1000))
+            with torch.no_grad():
+                self.out[0, 0] = self.out[1, 1] = 1.0
+
+        def forward(self, objects):
+            return super().forward(objects) @ self.out
+
+    net = cm.Network(Wordy(), encode=planted.encode, decode=lambda x: x.argmax(-1))
+    verdict = cm.verify(planted.algorithm(), net, planted.alignment(), n=800)
+    assert max(e.count.rate for e in verdict.controls if e.name == "re-initialised network") < 0.9
+
+
+@pytest.mark.parametrize("seed", range(6))
+def test_a_claim_about_a_small_table_holds_for_every_seed(seed):
+    """The permuted algorithm is never the algorithm itself, nor one in which the variable has no effect."""
+    algorithm = cm.CausalModel("and", {"a": cm.Bool, "b": cm.Bool}, {"v": lambda a, b: a and b, "out": lambda v: v})
+
+    class And(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Identity()
+            self.weight = nn.Parameter(torch.zeros(9, 9))
+            with torch.no_grad():
+                self.weight[0, 1] = 1.0
+
+        def forward(self, z):
+            both = ((z @ self.weight[:2, :2]) * z)[:, 1]
+            h = self.hidden(torch.stack([both, *[z[:, 0], z[:, 1]] * 3], 1))
+            return h[:, 0] - 0.5
+
+    net = cm.Network(And(), encode=lambda i: torch.from_numpy(np.stack([i["a"], i["b"]], 1)).float(), decode=lambda x: x > 0)
+    alignment = cm.Alignment({"v": cm.Feature(cm.Site("hidden"), dims=(0,))})
+    assert cm.verify(algorithm, net, alignment, n=1000, seed=seed, at_least=0.9).status == "holds"
 
 
 def test_a_site_that_never_fires_is_an_error():
@@ -165,7 +251,7 @@ def test_a_site_that_never_fires_is_an_error():
     [
         ({"at_least": 1.5}, "at_least must lie between 0 and 1; given 1.5"),
         ({"confidence": 0}, "confidence must lie"),
-        ({"n": 0}, "n must be at least 1"),
+        ({"n": 0}, "n must be a whole number of at least 1; given 0"),
         ({"battery": "standart"}, "no battery 'standart'; did you mean 'standard'"),
         ({"alignment": cm.Alignment({"lft": cm.Feature(planted.SITE)})}, "no variable 'lft'; did you mean 'left'"),
     ],
@@ -196,8 +282,8 @@ def test_a_verdict_is_saved_and_read_back(tmp_path):
         cm.Verdict.load(tmp_path)
 
 
-def claim(n=600, **options):
-    return cm.Claim(planted.algorithm(), planted.network(), search=FOUND, n=n, **options)
+def claim(n=600, search=FOUND, **options):
+    return cm.Claim(planted.algorithm(), planted.network(), search=search, n=n, **options)
 
 
 def test_a_run_is_kept_and_found_again(tmp_path):
@@ -230,7 +316,10 @@ def test_what_a_verdict_depends_on_gives_it_a_folder_of_its_own(tmp_path):
     with torch.no_grad():
         changed.network.module.rotation[0, 0] += 1e-3
     changed.verify(runs=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 4
+    other = claim()
+    other.network.encode = lambda inputs: planted.encode(dict(inputs))
+    other.verify(runs=tmp_path)
+    assert len(list(tmp_path.iterdir())) == 5
 
 
 def test_a_run_cut_off_after_its_search_goes_on_from_there(tmp_path):
@@ -244,7 +333,7 @@ def test_a_run_cut_off_after_its_search_goes_on_from_there(tmp_path):
 
 def test_the_same_seed_gives_the_same_bytes_and_another_the_same_status(tmp_path):
     for name, seed in (("first", 3), ("again", 3), ("other", 4)):
-        claim(n=1500).verify(seed=seed, runs=tmp_path / name)
+        claim(n=1500, search=replace(FOUND, method=cm.DAS(dims=1, steps=150, restarts=1))).verify(seed=seed, runs=tmp_path / name)
     first, again, other = (next((tmp_path / name).glob("*/verdict.json")).read_bytes() for name in ("first", "again", "other"))
     assert first == again
     assert first != other
