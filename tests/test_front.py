@@ -49,7 +49,9 @@ def test_the_readmes_quickstart_runs(tmp_path, capsys):
 def test_the_readmes_own_module_runs(tmp_path):
     """The ten lines for a module of one's own, as they stand there."""
     program = readme_blocks("python")[1]
-    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=ONE_THREAD)
+    done = subprocess.run(
+        [sys.executable, "-c", program], capture_output=True, text=True, check=False, cwd=tmp_path, env=ONE_THREAD
+    )
     assert done.returncode == 0, done.stderr
     assert re.match(r"(holds|refuted|inconclusive): ", done.stdout)
 
