@@ -1,13 +1,14 @@
 """Batches: the values of variables for many rows at once, one array a variable."""
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 import numpy as np
 
 from commute.errors import ModelError
 
 Column = np.ndarray[Any, np.dtype[Any]]  # one variable's values, [batch]
+Key = TypeVar("Key")
 Batch = dict[str, Column]  # labels at the public face of the package; inside `causal` codes of finite variables
 
 
@@ -40,7 +41,7 @@ def _objects(values: Iterable[Any]) -> Column:
     return column
 
 
-def take(batch: Mapping[str, Any], rows: Any) -> dict[str, Any]:
+def take(batch: Mapping[Key, Any], rows: Any) -> dict[Key, Any]:
     """The given rows (indices, a mask or a slice) of every array."""
     return {v: column[rows] for v, column in batch.items()}
 

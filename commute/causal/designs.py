@@ -29,6 +29,7 @@ def pairs(
     design: Design = "balanced",
     seed: int | np.random.Generator = 0,
     given: Condition | None = None,
+    one_source: bool = False,
 ) -> Pairs:
     """Bases and, for each variable, sources, with the algorithm's answers after the interchange.
 
@@ -47,6 +48,7 @@ def pairs(
         design: as above.
         seed: an integer, or a generator to draw from.
         given: bases and sources are drawn from the inputs that meet this partial setting or function.
+        one_source: every variable takes its value from the same source; not for the exhaustive design.
 
     Raises:
         PairsError: for unknown names, when nothing meets `given`, when no interchange of the variables can change the output, or
@@ -61,18 +63,26 @@ def pairs(
     elif (n is None) != (design == "exhaustive"):
         problems.append(f"n says how many pairs to draw, for every design but exhaustive; given n={n}, design={design!r}")
     problems += [] if n is None else not_counts(n=n)
+    if one_source and design == "exhaustive":
+        problems.append("the exhaustive design has a source for each variable; draw pairs with one_source by another design")
     check(problems, PairsError, f"pairs of {model.name!r}")
     inputs = Inputs(model, given)
     if n is None:
         return _exhaustive(inputs, variables)
     generator = seed if isinstance(seed, np.random.Generator) else stream(seed, "pairs")
-    if design == "uniform":
-        base = inputs.sample(generator, n)
-        sources = {v: inputs.sample(generator, n) for v in variables}
-    else:
-        sources = {v: ByValue(inputs, (v,)).sample(generator, n) for v in variables}
-        base = _bases(ByValue(inputs, tuple(variables)), sources, generator, n)
+    groups = [tuple(variables)] if one_source else [(v,) for v in variables]
+    drawn = {group: (inputs if design == "uniform" else ByValue(inputs, group)).sample(generator, n) for group in groups}
+    sources = {v: source for group, source in drawn.items() for v in group}
+    values = {v: model.evaluate(source, {}, n)[v] for v, source in sources.items()}
+    base = inputs.sample(generator, n) if design == "uniform" else _bases(inputs, values, generator)
     return make_pairs(model, base, sources, design=design, independent=True)
+
+
+def bases_for(model: CausalModel, values: Batch, *, seed: int | np.random.Generator) -> Batch:
+    """Bases [batch] in which to set variables to `values` [batch]: half change the output where possible, as in `balanced`."""
+    generator = seed if isinstance(seed, np.random.Generator) else stream(seed, "bases")
+    encoded = {v: model.domain(v).encode(x) for v, x in values.items()}
+    return model.labels(_bases(Inputs(model), encoded, generator))
 
 
 def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
@@ -88,10 +98,10 @@ def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
     return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
 
 
-def _bases(bases: ByValue, sources: dict[str, Batch], generator: np.random.Generator, n: int) -> Batch:
-    """Bases of which, given each row's sources, half change the output wherever some base does."""
-    inputs, model = bases.inputs, bases.inputs.model
-    values = {v: model.evaluate(source, {}, n)[v] for v, source in sources.items()}
+def _bases(inputs: Inputs, values: Batch, generator: np.random.Generator) -> Batch:
+    """Bases of which half change the output when each row's values are set, wherever some base does."""
+    model, n = inputs.model, rows_of(values)
+    bases = ByValue(inputs, tuple(values))
     wanted = generator.integers(2, size=n).astype(bool)
     combinations, combination = np.unique([codes(x) for x in values.values()], axis=1, return_inverse=True)
     searchable = inputs.finite and combinations.shape[1] * rows_of(inputs.listed) <= _SEARCHED
@@ -103,9 +113,9 @@ def _bases(bases: ByValue, sources: dict[str, Batch], generator: np.random.Gener
     )
     if searchable:
         pending = _search(bases, values, wanted, drawn, pending, combination.reshape(-1), generator)
-    if wanted[pending].sum() == wanted.sum() and not _can_change(bases, list(sources), generator):
+    if wanted[pending].sum() == wanted.sum() and not _can_change(bases, generator):
         raise PairsError(
-            f"no interchange of {', '.join(sources)} was found that changes the output of {model.name!r}, so changed and "
+            f"no interchange of {', '.join(values)} was found that changes the output of {model.name!r}, so changed and "
             "unchanged pairs cannot be balanced; use design='uniform', or look again at the model"
         )
     return drawn  # a row that is still pending cannot be as wanted: its last draw is of the other kind
@@ -139,8 +149,9 @@ def _search(
     return np.concatenate(impossible) if impossible else pending[:0]
 
 
-def _can_change(bases: ByValue, variables: Sequence[str], generator: np.random.Generator) -> bool:
+def _can_change(bases: ByValue, generator: np.random.Generator) -> bool:
     """Whether any of many interchanges of the variables changes the output."""
     model = bases.inputs.model
-    values = {v: model.evaluate(ByValue(bases.inputs, (v,)).sample(generator, _TRIED), {}, _TRIED)[v] for v in variables}
+    drawn = {v: ByValue(bases.inputs, (v,)).sample(generator, _TRIED) for v in bases.variables}
+    values = {v: model.evaluate(source, {}, _TRIED)[v] for v, source in drawn.items()}
     return bool(answers(model, bases.sample(generator, _TRIED), values)[1].any())

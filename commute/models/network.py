@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
+from dataclasses import dataclass
 from fnmatch import fnmatchcase
 from typing import Any, Protocol
 
@@ -34,6 +35,22 @@ class FeatureLike(Protocol):
 
     def write(self, vectors: Tensor, values: Tensor) -> Tensor:
         """The site's vectors with the feature set to `values`."""
+
+
+@dataclass(frozen=True)
+class Whole:
+    """A site's vectors as one feature."""
+
+    site: Site
+
+    def read(self, vectors: Tensor) -> Tensor:
+        """The vectors."""
+        return vectors
+
+    def write(self, vectors: Tensor, values: Tensor) -> Tensor:
+        """The values."""
+        del vectors
+        return values
 
 
 class Network:
@@ -94,37 +111,50 @@ class Network:
         self._check([Site(path)])
         return Site(path, position, head, input)
 
-    def run(self, inputs: Setting) -> Any:
-        """The labels that the network gives: one array [batch] (or one an output), or one label for a single setting."""
-        batch, single = _batched(inputs)
-        return self._labels(batch, single=single, writes=None)
+    def run(self, inputs: Setting, do: Mapping[FeatureLike, Tensor] | None = None) -> Any:
+        """The labels that the network gives, with the features in `do` set to values [batch, dims].
 
-    def activations(self, inputs: Setting, sites: Iterable[Site]) -> dict[Site, Tensor]:
-        """The vectors at each site, [batch, width]."""
-        sites = list(sites)
-        self._check(sites)
+        Returns:
+            One array [batch] (or one an output), or one label (or one an output) for a single setting.
+
+        Raises:
+            NetworkError: for unknown sites, values of another number of rows, and sites that do not fire exactly once.
+        """
+        batch, single = _batched(inputs)
+        values = self._values(do, rows_of(batch))
+        decoded: list[Labels] = []
+        with undisturbed(self.module), torch.no_grad():
+            for block in self._blocks(rows_of(batch)):
+                part = take(batch, block)
+                output = self.call(part, visits(take(values, block)))
+                with self._told("decode", part):
+                    decoded.append(self._decoded(output, rows_of(part)))
+        return _joined(decoded, single=single)
+
+    def activations(
+        self, inputs: Setting, places: Iterable[Site | FeatureLike], do: Mapping[FeatureLike, Tensor] | None = None
+    ) -> dict[Any, Tensor]:
+        """The vectors at each site [batch, width], or the values of each feature [batch, dims], with the features in `do` set."""
+        features: dict[Any, FeatureLike] = {place: Whole(place) if isinstance(place, Site) else place for place in places}
+        self._check([feature.site for feature in features.values()])
         batch, _ = _batched(inputs)
-        read = self.read(batch, {site: (site, _whole) for site in sites})
-        return {site: read[site] for site in sites}
+        values = self._values(do, rows_of(batch))
+        kept: dict[Any, list[Tensor]] = {place: [] for place in features}
+        with undisturbed(self.module), torch.no_grad():
+            for block in self._blocks(rows_of(batch)):
+                self.call(take(batch, block), visits(take(values, block), [(f, kept[place]) for place, f in features.items()]))
+        return {place: torch.cat(parts) for place, parts in kept.items()}
 
     def interchange(self, base: Setting, sources: Mapping[FeatureLike, Setting]) -> Any:
         """The labels for `base` with each feature set to the value that it takes for its own source (2301.04709).
 
-        `base` and the sources are one setting or batches of the same length; the labels are as those of `run`. Several features
-        at one site are written one after the other, so features that overlap there are the caller's mistake.
-
-        Raises:
-            NetworkError: for unknown sites, lengths that differ, and sites that do not fire exactly once.
+        `base` and the sources are one setting or batches of the same length; labels and errors are those of `run`. Several
+        features at one site are written one after the other, so features that overlap there are the caller's mistake.
         """
-        self._check([feature.site for feature in sources])
-        batch, single = _batched(base)
         values: dict[FeatureLike, Tensor] = {}
         for group in _by_source(sources):
-            source, _ = _batched(sources[group[0]])
-            if rows_of(source) != rows_of(batch):
-                raise NetworkError(f"base has {rows_of(batch)} rows and the source of {group[0].site} has {rows_of(source)}")
-            values |= self.read(source, {f: (f.site, f.read) for f in group})
-        return self._labels(batch, single=single, writes=values)
+            values |= self.activations(sources[group[0]], group)
+        return self.run(base, values)
 
     def check_deterministic(self, inputs: Setting, sites: Iterable[Site] = ()) -> None:
         """Run the first block of inputs twice and compare the module's output and the sites.
@@ -135,11 +165,11 @@ class Network:
         batch = take(_batched(inputs)[0], slice(self.batch_size))
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):
-            seen: dict[str, Tensor] = {}
-            visits = {tap: _keeping(seen, str(tap)) for tap in {site.tap for site in sites}}
+            seen: dict[Site, list[Tensor]] = {site: [] for site in sites}
             with undisturbed(self.module), torch.no_grad():
-                output = self.call(batch, visits)
-            runs.append({**seen, **{f"output {i}": x for i, x in enumerate(_tensors(output))}})
+                output = self.call(batch, visits({}, [(Whole(site), parts) for site, parts in seen.items()]))
+            outputs = {f"output {i}": x for i, x in enumerate(_tensors(output))}
+            runs.append({**{str(site): parts[0] for site, parts in seen.items()}, **outputs})
         for place, first in runs[0].items():
             if not torch.allclose(first.float(), runs[1][place].float(), rtol=_SAME, atol=_SAME, equal_nan=True):
                 raise NetworkError(
@@ -159,35 +189,6 @@ class Network:
             call = self.encode({v: x.copy() for v, x in batch.items()})
             with visiting(self.module, visits, rows=rows_of(batch)):
                 return self._forward(call)
-
-    def read(self, batch: Batch, readers: Mapping[Any, tuple[Site, Callable[[Tensor], Tensor]]]) -> dict[Any, Tensor]:
-        """For each key what its reader makes of the vectors at its site, [batch, …], in blocks of `batch_size` rows."""
-        parts: dict[Any, list[Tensor]] = {key: [] for key in readers}
-
-        def visit_of(tap: Tap) -> Visit:
-            at_tap = {key: (site, read) for key, (site, read) in readers.items() if site.tap == tap}
-
-            def visit(value: Tensor) -> None:
-                for key, (site, read) in at_tap.items():
-                    parts[key].append(read(site.read(value)).clone())  # a module after it may work in place
-
-            return visit
-
-        visits = {tap: visit_of(tap) for tap in {site.tap for site, _ in readers.values()}}
-        with undisturbed(self.module), torch.no_grad():
-            for block in self._blocks(rows_of(batch)):
-                self.call(take(batch, block), visits)
-        return {key: torch.cat(part) for key, part in parts.items()}
-
-    def _labels(self, batch: Batch, *, single: bool, writes: Mapping[FeatureLike, Tensor] | None) -> Any:
-        decoded: list[Labels] = []
-        with undisturbed(self.module), torch.no_grad():
-            for block in self._blocks(rows_of(batch)):
-                part = take(batch, block)
-                output = self.call(part, writing({f: x[block] for f, x in (writes or {}).items()}))
-                with self._told("decode", part):
-                    decoded.append(self._decoded(output, rows_of(part)))
-        return _joined(decoded, single=single)
 
     def _decoded(self, output: Any, expected: int) -> Labels:
         for tensor in _tensors(output):
@@ -225,38 +226,36 @@ class Network:
     def _blocks(self, n: int) -> Iterable[slice]:
         return (slice(start, start + self.batch_size) for start in range(0, n, self.batch_size))
 
+    def _values(self, do: Mapping[FeatureLike, Tensor] | None, n: int) -> dict[FeatureLike, Tensor]:
+        self._check([feature.site for feature in do or {}])
+        wrong = {str(f.site): len(x) for f, x in (do or {}).items() if len(x) != n}
+        if wrong:
+            raise NetworkError(f"the inputs have {n} rows and the values set at {wrong}; each row needs one of its own")
+        return dict(do or {})
+
     def _check(self, sites: Sequence[Site]) -> None:
         paths = {path for path, _ in self.module.named_modules() if path}
         problems = [unknown("site", site.path, sorted(paths)) for site in sites if site.path not in paths]
         check(problems, NetworkError, f"the network {self.name!r}")
 
 
-def writing(values: Mapping[FeatureLike, Tensor]) -> dict[Tap, Visit]:
-    """Visitors that set features to values [batch, dims] during a forward pass."""
-    by_tap: dict[Tap, list[tuple[FeatureLike, Tensor]]] = {}
-    for feature, x in values.items():
-        by_tap.setdefault(feature.site.tap, []).append((feature, x))
+def visits(values: Mapping[FeatureLike, Tensor], kept: Sequence[tuple[FeatureLike, list[Tensor]]] = ()) -> dict[Tap, Visit]:
+    """Visitors for one forward pass that set features to `values` [batch, dims] and then append what they read to `kept`."""
 
-    def visit_of(features: Sequence[tuple[FeatureLike, Tensor]]) -> Visit:
-        def visit(value: Tensor) -> Tensor:
-            for feature, x in features:
+    def visit_of(tap: Tap) -> Visit:
+        set_here = [(feature, x) for feature, x in values.items() if feature.site.tap == tap]
+        kept_here = [(feature, parts) for feature, parts in kept if feature.site.tap == tap]
+
+        def visit(value: Tensor) -> Tensor | None:
+            for feature, x in set_here:
                 value = feature.site.write(value, feature.write(feature.site.read(value), x))
-            return value
+            for feature, parts in kept_here:
+                parts.append(feature.read(feature.site.read(value)).clone())  # a module after it may work in place
+            return value if set_here else None
 
         return visit
 
-    return {tap: visit_of(features) for tap, features in by_tap.items()}
-
-
-def _keeping(seen: dict[str, Tensor], name: str) -> Visit:
-    def visit(value: Tensor) -> None:
-        seen[name] = value.clone()
-
-    return visit
-
-
-def _whole(vectors: Tensor) -> Tensor:
-    return vectors
+    return {tap: visit_of(tap) for tap in dict.fromkeys(f.site.tap for f in (*values, *(f for f, _ in kept)))}
 
 
 def _batched(inputs: Setting) -> tuple[Batch, bool]:

@@ -20,7 +20,7 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
             b.lower,
             b.upper,
             b.passed,
-            _slice_says(s),
+            s.says,
         )
         for s, b in zip(slices, bounds, strict=True)
     ]
@@ -78,14 +78,3 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
         f"the worst slice, {worst.title}, has IIA at least {worst.lower:.4f}",
         f"the best control, {best.title}, at most {best.upper:.4f}",
     )
-
-
-def _slice_says(s: Slice) -> str:
-    if not s.variables:
-        return "left alone, the network answers as the algorithm"
-    put = f"with {' and '.join(s.variables)} taken from other inputs the network answers as the algorithm"
-    kinds = {
-        "changed": f"{put}, where that changes the answer",
-        "unchanged": f"{put}, where that does not change the answer",
-    }
-    return kinds.get(s.kind, f"{put}, where {s.variables[0]} goes {s.kind}")

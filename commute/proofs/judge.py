@@ -19,7 +19,8 @@ from commute.causal.pairs import Pairs
 from commute.models.network import Network
 from commute.proofs.controls import Claimed, Control, controls
 from commute.proofs.decide import decide, judged_controls, judged_slices
-from commute.proofs.slices import Slice, slices_of
+from commute.proofs.readout import read_outs
+from commute.proofs.slices import Slice, by_change, slices_of
 from commute.proofs.verdict import Counterexample, Role, SearchedSite, Variable, Verdict
 from commute.runs.events import ControlMeasured, Decided, OnEvent, SetVerified, VerificationStarted, ignore
 from commute.runs.files import write_atomically
@@ -68,8 +69,12 @@ def judge(
         checked.append(_checked(algorithm, network, alignment, drawn))
         slices += checked[-1].slices
         on_event(SetVerified(variables, float(checked[-1].right.mean())))
+    if len(alignment) > 1:
+        slices += _remainder_exchanged(algorithm, network, alignment, n, seed)
     if pairs_to is not None:
         _write_pairs(checked, pairs_to)
+    for part in read_outs(algorithm, network, alignment, n, seed):
+        slices += part
     claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, on_event)
     evidence = (
         *judged_slices(slices, at_least=at_least, confidence=confidence),
@@ -101,7 +106,7 @@ def _alone(algorithm: CausalModel, network: Network, alignment: Alignment, n: in
     answered = network.run(drawn)
     check_labels(algorithm, answered)
     right = agrees(answered, {v: expected[v] for v in algorithm.outputs})
-    return Slice((), _ALONE, np.arange(n), count(right))
+    return Slice((), _ALONE, np.arange(n), count(right), "left alone, the network answers as the algorithm")
 
 
 def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
@@ -109,6 +114,18 @@ def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, dra
     right = agrees(answered, drawn.expected)
     alone = agrees(network.run(drawn.base), drawn.expected)
     return Checked(drawn, answered, right, alone, slices_of(algorithm, drawn, right))
+
+
+def _remainder_exchanged(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> list[Slice]:
+    """One input's aligned variables, all of them, in another input: the rest must not matter more than the algorithm says.
+
+    With one aligned variable these are the pairs of that variable.
+    """
+    variables = tuple(alignment)
+    drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", "remainder"), one_source=True)
+    right = agrees(interchanged(network, alignment, drawn), drawn.expected)
+    says = "with all that is not aligned taken from another input the network answers as the algorithm, where holding the rest"
+    return by_change(variables, drawn.changed, right, ("remainder exchanged, changed", "remainder exchanged, unchanged"), says)
 
 
 def _measured(claimed: Claimed) -> list[Control]:

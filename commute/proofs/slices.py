@@ -22,6 +22,7 @@ class Slice:
     kind: str
     rows: Column
     count: Count
+    says: str
 
 
 @dataclass(frozen=True)
@@ -43,10 +44,20 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice
         pairs: of one set of variables.
         right: whether the network's answer is the algorithm's, [pairs] of bool.
     """
-    kinds = {kind: rows for kind, rows in (("changed", pairs.changed), ("unchanged", ~pairs.changed)) if rows.any()}
+    put = f"with {' and '.join(pairs.variables)} taken from other inputs the network answers as the algorithm, where that"
+    found = by_change(pairs.variables, pairs.changed, right, ("changed", "unchanged"), put)
     if len(pairs.variables) == 1:
-        kinds |= _transitions(algorithm, pairs, pairs.variables[0])
-    return [Slice(pairs.variables, kind, np.flatnonzero(rows), count(right[rows])) for kind, rows in kinds.items()]
+        variable = pairs.variables[0]
+        put = f"with {variable} taken from another input the network answers as the algorithm, where {variable} goes"
+        for kind, rows in _transitions(algorithm, pairs, variable).items():
+            found.append(Slice(pairs.variables, kind, np.flatnonzero(rows), count(right[rows]), f"{put} {kind}"))
+    return found
+
+
+def by_change(variables: tuple[str, ...], changed: Column, right: Column, kinds: tuple[str, str], says: str) -> list[Slice]:
+    """The rows that are changed and those that are not, as slices of the kinds named; without those that are empty."""
+    parts = ((kinds[0], changed, "changes the answer"), (kinds[1], ~changed, "does not change the answer"))
+    return [Slice(variables, k, np.flatnonzero(r), count(right[r]), f"{says} {what}") for k, r, what in parts if r.any()]
 
 
 def _transitions(algorithm: CausalModel, pairs: Pairs, variable: str) -> dict[str, Column]:

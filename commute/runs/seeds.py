@@ -7,9 +7,17 @@ from zlib import crc32
 
 import numpy as np
 
+from commute.errors import CommuteError
+
 
 def stream(seed: int, *path: str) -> np.random.Generator:
-    """The generator of `seed` for the purpose named by `path`; other paths give statistically independent streams."""
+    """The generator of `seed` for the purpose named by `path`; other paths give statistically independent streams.
+
+    Raises:
+        CommuteError: unless the seed is a whole number of at least 0.
+    """
+    if not isinstance(seed, int) or isinstance(seed, bool) or seed < 0:
+        raise CommuteError(f"a seed must be a whole number of at least 0; given {seed!r}")
     return np.random.default_rng(np.random.SeedSequence(seed, spawn_key=tuple(crc32(part.encode()) for part in path)))
 
 

@@ -39,7 +39,9 @@ def test_interchanges_of_a_subspace_are_pyvenes():
             part, other = base.reshape(len(base), -1), source.reshape(len(source), -1)
             return (part - part @ q @ q.T + other @ q @ q.T).reshape(base.shape)
 
-        theirs = pyvene.IntervenableModel([{"component": f"inner.{path}.output", "intervention": mix}], Configured(network.module))
+        theirs = pyvene.IntervenableModel(
+            [{"component": f"inner.{path}.output", "intervention": mix}], Configured(network.module)
+        )
         _, expected = theirs({"objects": base}, [{"objects": source}], unit_locations=None)
         spied.interchange(pairs.base, {cm.Feature(network.site(path), cm.Orthogonal(q)): pairs.sources["left"]})
         assert torch.allclose(logits[-1], expected, atol=1e-5)

@@ -77,6 +77,17 @@ def test_rare_values_are_tried_as_bases_too():
     assert seen[1].min() > 100
 
 
+@pytest.mark.parametrize("design", ["balanced", "uniform"])
+def test_one_source_gives_every_variable_its_value(design):
+    pairs = cm.pairs(EQUALITY, ["left", "right"], 2000, one_source=True, design=design)
+    left, right = (pairs.sources[v] for v in ("left", "right"))
+    assert all((left[v] == right[v]).all() for v in "abcd")
+    if design == "balanced":
+        solved = EQUALITY.solve(left)
+        counts = np.unique(2 * solved["left"] + solved["right"], return_counts=True)[1]
+        assert chisquare(counts).pvalue > 1e-4
+
+
 def test_a_small_sample_is_not_an_impossible_one():
     """The only change needs a rare source; drawing one pair that lacks it is no error."""
     model = cm.CausalModel("and", {"x": cm.Finite(range(50)), "y": cm.Bool}, {"v": lambda x: x == 0, "out": lambda v, y: v and y})
@@ -129,6 +140,7 @@ def test_the_same_seed_gives_the_same_pairs_and_another_gives_others():
         ({"variables": [], "n": 5}, "variables is a list"),
         ({"variables": ["left"]}, "n says how many"),
         ({"variables": ["left"], "n": 5, "design": "exhaustive"}, "n says how many"),
+        ({"variables": ["left"], "design": "exhaustive", "one_source": True}, "one_source by another design"),
         ({"variables": ["left"], "n": 5, "design": "balance"}, "did you mean 'balanced'"),
         ({"variables": ["left"], "n": 0}, "at least 1"),
         ({"variables": ["left"], "n": 5, "given": {"a": 9}}, "not in its domain"),

@@ -107,6 +107,25 @@ def test_interchange_is_the_patch_by_hand(position, rank, block, seed):
     assert torch.allclose(torch.cat(logits), by_hand(net.module, X, {"act": patch}), atol=1e-5)
 
 
+def test_features_can_be_read_in_a_run_in_which_others_are_set():
+    """Reading comes after setting, at the same site too."""
+    net = network()
+    early, late = cm.Feature(net.site("mix", position=0), dims=(1, 2)), cm.Feature(net.site("head", input=True))
+    zeros = torch.zeros(6, 2)
+    read = net.activations(X, [early, late, net.site("mix", position=0)], do={early: zeros})
+    assert torch.equal(read[early], zeros)
+    assert torch.equal(read[net.site("mix", position=0)][:, 1:3], zeros)
+    kept = []
+
+    def clear(value):
+        value = value.clone()
+        value[:, 0, 1:3] = 0
+        return value
+
+    by_hand(net.module, X, {"mix": clear, "dropout": kept.append})
+    assert torch.equal(read[late], kept[0].flatten(1))
+
+
 def test_interchange_with_the_base_itself_changes_nothing():
     net = network()
     logits = []
@@ -167,7 +186,10 @@ def _hooks(module):
         (lambda net: net.sites("*relu*"), "no site of 'Small' matches"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mx")): X}), "did you mean 'mix'"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mix"), dims=(16,)): X}), "asks for dim 16, but there are 16"),
-        (lambda net: net.interchange(X, {cm.Feature(cm.Site("mix")): {"x": [1], "y": [1]}}), "base has 6 rows and the source"),
+        (
+            lambda net: net.interchange(X, {cm.Feature(cm.Site("mix")): {"x": [1], "y": [1]}}),
+            "the inputs have 6 rows and the values set at {'mix': 1}",
+        ),
         (lambda net: net.run({"x": 1, "y": [1]}), r"\['x'\] are single"),
         (lambda net: net.run({"x": [1, 2], "y": [1]}), "one length"),
         (lambda net: net.run({}), "inputs are empty"),

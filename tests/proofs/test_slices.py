@@ -15,7 +15,7 @@ counts = st.integers(1, 400).flatmap(lambda n: st.integers(0, n).map(lambda k: C
 
 
 def slices(*counted):
-    return [Slice(("v",), f"part {i}", np.arange(c.total), c) for i, c in enumerate(counted)]
+    return [Slice(("v",), f"part {i}", np.arange(c.total), c, "") for i, c in enumerate(counted)]
 
 
 def holm(p_values, alpha):

@@ -185,6 +185,73 @@ def test_a_rare_value_is_not_overlooked():
         assert "v: 2 → 0" in "\n".join(verdict.reasons)
 
 
+NUMBERS = cm.Finite(range(8))
+
+
+def chain():
+    """x -> v -> w, and out = w + y."""
+    return cm.CausalModel(
+        "chain",
+        {"x": NUMBERS, "y": NUMBERS},
+        {"v": lambda x: x, "w": lambda v: (3 * v + 1) % 8, "out": lambda w, y: (w + y) % 8},
+    )
+
+
+class Chain(nn.Module):
+    """The chain over two layers; with a bypass the second layer's w comes from x, and v acts past it."""
+
+    def __init__(self, *, bypass):
+        super().__init__()
+        self.first, self.second, self.bypass = nn.Identity(), nn.Identity(), bypass
+
+    def forward(self, z):
+        v, y, x = self.first(torch.stack([z[:, 0], z[:, 1], z[:, 0]], 1)).unbind(1)
+        past = (3 * x + 1) % 8
+        w, v, y, past = self.second(torch.stack([past if self.bypass else (3 * v + 1) % 8, v, y, past], 1)).unbind(1)
+        if self.bypass:
+            w = torch.where(w == past, (3 * v + 1) % 8, w)
+        return nn.functional.one_hot(((w + y) % 8).long(), 8)
+
+
+@pytest.mark.parametrize("bypass", [False, True])
+def test_an_aligned_variable_below_an_interchange_is_read_out(bypass):
+    def encode(inputs):
+        return torch.from_numpy(np.stack([inputs["x"], inputs["y"]], 1)).float()
+
+    net = cm.Network(Chain(bypass=bypass), encode=encode, decode=lambda s: s.argmax(-1))
+    alignment = cm.Alignment({"v": cm.Feature(cm.Site("first"), dims=(0,)), "w": cm.Feature(cm.Site("second"), dims=(0,))})
+    verdict = cm.verify(chain(), net, alignment, n=1500, at_least=0.9, battery="quick")
+    read = next(e for e in verdict.slices if e.name == "w read out, changed")
+    singles = [e for e in verdict.slices if e.variables in {("v",), ("w",)}]
+    assert all(e.count.rate == 1 for e in singles)  # each alone does not show the bypass
+    assert (read.count.rate == 1) != bypass
+    assert (verdict.status == "refuted") == bypass
+
+
+def test_what_is_not_aligned_must_not_matter_more_than_the_algorithm_says():
+    """Wrong just where both variables fit one input and the rest another, which independent sources hardly ever make."""
+    numbers = cm.Finite(range(16))
+    algorithm = cm.CausalModel(
+        "twins", {"x": numbers}, {"v": lambda x: x, "w": lambda x: 7 * x % 16, "out": lambda v, w: (v + 2 * w) % 16}
+    )
+
+    class Twins(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Identity()
+
+        def forward(self, x):
+            v, w, rest = self.hidden(torch.cat([x, 7 * x % 16, x], 1)).unbind(1)
+            out = torch.where((w == 7 * v % 16) & (v != rest), v + 2 * w + 1, v + 2 * w)
+            return nn.functional.one_hot((out % 16).long(), 16)
+
+    net = cm.Network(Twins(), encode=lambda i: torch.from_numpy(i["x"])[:, None].float(), decode=lambda s: s.argmax(-1))
+    features = {v: cm.Feature(cm.Site("hidden"), dims=(i,)) for i, v in enumerate("vw")}
+    verdict = cm.verify(algorithm, net, cm.Alignment(features), n=2000, at_least=0.8, battery="quick")
+    assert verdict.status == "refuted"
+    assert [e.name for e in verdict.slices if e.passed is False] == ["remainder exchanged, changed"]
+
+
 def test_a_variable_whose_values_are_not_known_is_an_error():
     algorithm = cm.CausalModel("threshold", {"x": cm.Interval(0, 1)}, {"high": lambda x: x > 0.5, "out": lambda high: high})
     net = cm.Network(nn.Identity(), encode=lambda i: torch.from_numpy(i["x"])[:, None], decode=lambda x: x[:, 0] > 0.5)

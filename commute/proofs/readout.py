@@ -1,0 +1,43 @@
+"""Reading out: whether an aligned variable downstream of an intervention has the value that the algorithm gives it.
+
+A value is read out by what it does: what the feature holds after the intervention is set in another input, where the network must
+answer as the algorithm does with the variable at its new value. No map from activations to values is needed.
+"""
+
+from collections.abc import Iterator
+
+import networkx as nx
+
+from commute.alignments.accuracy import agrees
+from commute.alignments.alignment import Alignment
+from commute.causal.designs import bases_for, pairs
+from commute.causal.model import CausalModel
+from commute.models.network import Network
+from commute.proofs.slices import Slice, by_change
+from commute.runs.seeds import stream
+
+
+def read_outs(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[list[Slice]]:
+    """For each aligned variable and each aligned one below it in the graph, how the lower one's new value acts elsewhere."""
+    for variable in alignment:
+        for below in alignment:
+            if below in nx.descendants(algorithm.graph, variable):
+                yield _read_out(algorithm, network, alignment, variable, below, n, seed)
+
+
+def _read_out(
+    algorithm: CausalModel, network: Network, alignment: Alignment, variable: str, below: str, n: int, seed: int
+) -> list[Slice]:
+    generator = stream(seed, "verify", "read-out", variable, below)
+    set_above, read_below = alignment[variable], alignment[below]
+    drawn = pairs(algorithm, [variable], n, seed=generator)
+    value = {below: algorithm.interchange(drawn.base, drawn.sources)[below]}
+    elsewhere = bases_for(algorithm, value, seed=generator)
+    before, after = algorithm.solve(elsewhere), algorithm.solve(elsewhere, value)
+    source = network.activations(drawn.sources[variable], [set_above])[set_above]
+    held = network.activations(drawn.base, [read_below], do={set_above: source})[read_below]
+    right = agrees(network.run(elsewhere, do={read_below: held}), {v: after[v] for v in algorithm.outputs})
+    same = agrees(before, {v: after[v] for v in algorithm.outputs})
+    says = f"after {variable} is taken from another input, what {below} holds acts elsewhere as the algorithm says, where that"
+    kinds = (f"{below} read out, changed", f"{below} read out, unchanged")
+    return by_change((variable, below), ~same, right, kinds, says)
