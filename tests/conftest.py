@@ -5,6 +5,10 @@ from pathlib import Path
 
 import pytest
 import torch
+from hypothesis import settings
+
+settings.register_profile("commute", deadline=None, derandomize=True)  # how fast a machine is, is not tested here
+settings.load_profile("commute")
 
 SHARED_MODELS = Path(__file__).parents[2] / "shared" / "models"
 

@@ -78,7 +78,7 @@ def test_activations_are_the_modules_outputs():
     assert torch.equal(net.module.act(read[sites[3]]), read[sites[0]])
 
 
-@settings(deadline=None, max_examples=25)
+@settings(max_examples=25)
 @given(
     position=st.sampled_from([None, 0, 1, -1]), rank=st.integers(1, 8), block=st.sampled_from([1, 4, 6]), seed=st.integers(0, 99)
 )
