@@ -15,6 +15,7 @@ Status = Literal["holds", "refuted", "inconclusive"]
 Level = Literal["exact", "sound", "statistical", "survived"]
 Role = Literal["input", "internal", "output"]
 _VERSION = 1
+_REASONS = 5  # sentences shown before the rest are counted
 
 
 @dataclass(frozen=True)
@@ -116,12 +117,22 @@ class Verdict:
     seed: int
 
     def __str__(self) -> str:
-        lines = [f"{self.status}: {self.algorithm} in {self.network}, IIA >= {self.at_least} at confidence {self.confidence}"]
-        lines += [f"  {reason}" for reason in self.reasons]
-        lines.append(f"  {self.accuracy}")
+        headline = f"{self.status}: {self.algorithm} in {self.network}, IIA >= {self.at_least} at confidence {self.confidence}"
+        return "\n  ".join([headline, str(self.accuracy), *self.told])
+
+    @property
+    def told(self) -> list[str]:
+        """What decided, the no-op baseline and the counterexample, a sentence each; of many reasons the first few."""
+        told = list(self.reasons[:_REASONS])
+        if self.reasons[_REASONS:]:
+            told.append(f"… and {len(self.reasons) - _REASONS} more")
+        noop = self.accuracy.noop
+        told.append(
+            f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs"
+        )
         if self.counterexample is not None:
-            lines.append(f"  counterexample: {self.counterexample}")
-        return "\n".join(lines)
+            told.append(f"{'one pair that differs' if self.status == 'holds' else 'counterexample'}: {self.counterexample}")
+        return told
 
     @property
     def slices(self) -> tuple[Evidence, ...]:

@@ -11,7 +11,6 @@ from commute.proofs.verdict import Verdict
 from commute.report.rows import rows
 
 COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
-_REASONS = 5  # sentences shown before the rest are counted
 
 
 def show(verdict: Verdict, console: Console) -> None:
@@ -19,15 +18,7 @@ def show(verdict: Verdict, console: Console) -> None:
     claim = f" {verdict.algorithm!r} in {verdict.network!r}: IIA ≥ {verdict.at_least} at confidence {verdict.confidence}"
     console.print(Text.assemble((verdict.status.upper(), f"bold {COLOURS[verdict.status]}"), claim))
     console.print(_table(verdict))
-    noop = verdict.accuracy.noop
-    told = [
-        *verdict.reasons[:_REASONS],
-        *([f"… and {len(verdict.reasons) - _REASONS} more"] if verdict.reasons[_REASONS:] else []),
-    ]
-    told.append(f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs")
-    if verdict.counterexample is not None:
-        told.append(f"{'one pair that differs' if verdict.status == 'holds' else 'counterexample'}: {verdict.counterexample}")
-    for line in told:
+    for line in verdict.told:
         console.print(Padding(Text(f"• {line}"), (0, 0, 0, 1)))
 
 

@@ -42,7 +42,7 @@ def test_the_page_tells_the_verdict_and_needs_nothing_beside_it(verdict):
     assert "script" not in read.tags
     assert read.tags.count("svg") == 2
     text = " ".join(read.text)
-    for part in ("refuted", "left + right: changed", "random subspace", "Counterexample", "No-op baseline", "later"):
+    for part in ("refuted", "left + right: changed", "random subspace", "counterexample: base", "no-op baseline", "later"):
         assert part in text, part
     assert {"a", "b", "c", "d", "left", "right", "same"} <= set(read.text)
 
