@@ -66,17 +66,16 @@ class DAS:
         width, needed = next(iter(vectors.values())).shape[1], self.dims * len(vectors)
         if needed > width:
             raise AlignmentError(f"DAS(dims={self.dims}) for {len(vectors)} variables needs {needed} dims; {site} has {width}")
-        best: tuple[float, Mapping[str, Feature]] | None = None
+        best: tuple[float, Mapping[str, Feature]] = -1.0, {}
         with undisturbed(train[0].network.module), torch.enable_grad():
             for _ in range(self.restarts):
                 directions = self._train(site, list(vectors), width, train, generator)
                 features = self._features(site, list(vectors), directions)
                 iia = worst_slice(select, features)
-                if best is None or iia > best[0]:
+                if iia > best[0]:
                     best = iia, features
                 if iia == 1:
                     break
-        assert best is not None  # noqa: S101  # restarts >= 1
         return best[1]
 
     def _train(

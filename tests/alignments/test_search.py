@@ -93,8 +93,10 @@ def test_a_site_of_no_use_is_skipped_and_said_so():
 
 
 def test_a_search_trains_also_where_gradients_are_off():
+    method = cm.DAS(dims=1, steps=3, restarts=1)
     with torch.no_grad():
-        find(planted.network(), method=cm.DAS(dims=1, steps=3, restarts=1))
+        without = find(planted.network(), method=method)
+    assert without.to_frame().equals(find(planted.network(), method=method).to_frame())
 
 
 @pytest.mark.parametrize(
