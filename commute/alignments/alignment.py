@@ -38,6 +38,9 @@ class Alignment(Mapping[str, Feature]):
             f"the feature of {v!r} must be a Feature; given {f!r}" for v, f in self.features.items() if not isinstance(f, Feature)
         ]
         check(problems or _overlaps(self.features), AlignmentError, "the alignment")
+        if self.search is not None:
+            extra = [v for v in self.features if v not in self.search.variables]
+            check([unknown("variable", v, self.search.variables) for v in extra], AlignmentError, "the alignment's search")
         if not self.features:
             raise AlignmentError("the alignment aligns no variable; give at least one, {'variable': Feature(…)}")
         object.__setattr__(self, "features", dict(self.features))
@@ -113,7 +116,9 @@ def _overlaps(features: Mapping[str, Feature]) -> list[str]:
                 continue
             shared = "all coordinates" if f.dims is None or g.dims is None else sorted({*f.dims} & {*g.dims})
             if f.featurizer != g.featurizer:
-                problems.append(f"{w!r} and {v!r} are at {f.site} under different featurizers; give them dims of one featurizer")
+                problems.append(
+                    f"{w!r} and {v!r} have different featurizers at {f.site}; search for both at once, or give them dims of one"
+                )
             elif shared:
                 problems.append(f"{w!r} and {v!r} share {shared} at {f.site}; give them disjoint dims")
     return problems

@@ -1,6 +1,7 @@
 """Exact binomial bounds (Clopper and Pearson, 1934)."""
 
 from dataclasses import dataclass
+from math import ceil, floor
 
 from commute.causal.batches import Column
 from commute.errors import CommuteError
@@ -21,8 +22,11 @@ class Count:
         return f"{self.correct} of {self.total}"
 
     def with_bounds(self, confidence: float) -> str:
-        """The rate and its bounds, to read."""
-        return f"{self.rate:.4f} [{self.lower(confidence):.4f}, {self.upper(confidence):.4f}]" if self.total else "–"
+        """The rate and its bounds, rounded outwards, to read."""
+        if not self.total:
+            return "–"
+        lower, upper = floor(1000 * self.lower(confidence)) / 1000, ceil(1000 * self.upper(confidence)) / 1000
+        return f"{self.rate:.4f} [{lower:.3f}, {upper:.3f}]"
 
     @property
     def rate(self) -> float:

@@ -40,8 +40,8 @@ class DAS:
 
     def __post_init__(self) -> None:
         low = not_counts(dims=self.dims, steps=self.steps, batch=self.batch, restarts=self.restarts)
-        if not self.learning_rate > 0:
-            low.append(f"learning_rate must be positive; given {self.learning_rate}")
+        if not isinstance(self.learning_rate, (int, float)) or not self.learning_rate > 0:
+            low.append(f"learning_rate must be positive; given {self.learning_rate!r}")
         check(low, AlignmentError, "DAS")
 
     def fit(

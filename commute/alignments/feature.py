@@ -37,7 +37,7 @@ class Feature:
             raise AlignmentError("a feature: " + "; ".join(problems))
 
     def __str__(self) -> str:
-        return str(self.site) if self.dims is None else f"{self.site}, {len(self.dims)} dims"
+        return str(self.site) if self.dims is None else f"{self.site}, {len(self.dims)} dim{'s' * (len(self.dims) > 1)}"
 
     def read(self, vectors: Tensor) -> Tensor:
         """The feature's values, [batch, dims], in the site's vectors [batch, width]."""

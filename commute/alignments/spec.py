@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
+import networkx as nx
 import numpy as np
 
 from commute.alignments.das import DAS
@@ -58,10 +59,19 @@ class Search:
         if not isinstance(self.sites, Sequence) or not self.sites:
             found.append(f"sites is a list of one or more sites (network.sites(…)); given {self.sites!r}")
         else:
-            paths = [path for path, _ in network.module.named_modules() if path]
             found += [f"sites must be Site values (network.sites(…)); given {s!r}" for s in self.sites if not isinstance(s, Site)]
-            found += [unknown("site", s.path, paths) for s in self.sites if isinstance(s, Site) and s.path not in paths]
-        return found
+            found += unknown_sites([s for s in self.sites if isinstance(s, Site)], network)
+        return found or self._below(algorithm)
+
+    def _below(self, algorithm: CausalModel) -> list[str]:
+        """Variables that cannot be at one site, since an interchange of the upper one there cannot reach the lower one."""
+        return [
+            f"{lower!r} is below {upper!r} in the graph, so an interchange of {upper!r} cannot reach it at the same site; search "
+            "for each by itself"
+            for upper in self.variables
+            for lower in self.variables
+            if lower in nx.descendants(algorithm.graph, upper)
+        ]
 
     def to_record(self) -> dict[str, Any]:
         """The search as JSON values."""
@@ -74,6 +84,12 @@ class Search:
         options = dict(record["method"])
         method = METHODS[options.pop("kind")](**options)
         return cls(tuple(record["variables"]), tuple(Site(**s) for s in record["sites"]), method, record["n"])
+
+
+def unknown_sites(sites: Sequence[Site], network: Network) -> list[str]:
+    """Which of the sites the network does not have."""
+    paths = [path for path, _ in network.module.named_modules() if path]
+    return [unknown("site", s.path, paths) for s in sites if s.path not in paths]
 
 
 def undefined(variables: Sequence[str], algorithm: CausalModel) -> list[str]:

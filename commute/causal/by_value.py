@@ -7,15 +7,18 @@ import numpy as np
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.domains import Finite
-from commute.causal.inputs import ROUNDS, Inputs, draw_until
+from commute.causal.inputs import Inputs
 from commute.errors import PairsError
+
+ROUNDS = 1000  # blocks drawn before a value counts as not to be had
+_BLOCK = 4096
 
 
 @dataclass(frozen=True, eq=False)
 class ByValue:
     """Inputs drawn by the values of `variables`: each combination that occurs is equally likely, and within it each input.
 
-    Continuous variables are left as they come.
+    Continuous variables are left as they come. Where the inputs cannot be listed each row is balanced in one of the variables.
     """
 
     inputs: Inputs
@@ -49,23 +52,47 @@ class ByValue:
             order, start, size = self._groups
             group = generator.integers(len(start), size=n)
             return take(self.inputs.listed, order[start[group] + generator.integers(size[group])])
-        model = self.inputs.model
-        domains = {v: d for v in self.variables if isinstance(d := model.known_domain(v), Finite)}
-        wanted = {v: generator.integers(len(d), size=n) for v, d in domains.items()}
-
-        def as_wanted(columns: Batch, rows: Column) -> Column:
-            solved = model.evaluate(columns, {}, len(rows))
-            met: Column = np.all([np.ones(len(rows), dtype=bool), *(solved[v] == x[rows] for v, x in wanted.items())], axis=0)
-            return met
-
-        drawn, pending = draw_until(n, lambda rows: self.inputs.sample(generator, len(rows)), as_wanted, rounds=ROUNDS)
-        if len(pending):
-            missing = {v: d.decode(wanted[v][pending[:1]]).tolist()[0] for v, d in domains.items()}
-            raise PairsError(
-                f"no input of {model.name!r} with {missing} was found in {ROUNDS} draws, so values cannot occur equally often; "
-                "leave values that do not occur out of the domain, or use design='uniform'"
-            )
+        values = {v: d for v in self.variables if isinstance(d := self.inputs.model.known_domain(v), Finite)}
+        if not values:
+            return self.inputs.sample(generator, n)
+        balanced = generator.integers(len(values), size=n)  # each row is balanced in one of the variables
+        drawn = self.inputs.sample(generator, n)
+        for i, (variable, domain) in enumerate(values.items()):
+            rows = np.flatnonzero(balanced == i)
+            for v, column in self._with_values(variable, domain, generator, len(rows)).items():
+                drawn[v][rows] = column
         return drawn
+
+    def _with_values(self, variable: str, domain: Finite, generator: np.random.Generator, n: int) -> Batch:
+        """Inputs with every value of a variable equally likely, by drawing: each draw serves one row that wants its value."""
+        wanted = generator.integers(len(domain), size=n)
+        pending = np.arange(n)
+        block = max(n, _BLOCK)
+        drawn = self.inputs.sample(generator, n)
+        for _ in range(ROUNDS):
+            if not len(pending):
+                return drawn
+            fresh = self.inputs.sample(generator, block)
+            found = self.inputs.model.evaluate(fresh, {}, block)[variable]
+            _, served, used = np.intersect1d(_ranked(wanted[pending], block), _ranked(found, block), return_indices=True)
+            for v, column in fresh.items():
+                drawn[v][pending[served]] = column[used]
+            pending = np.delete(pending, served)
+        label = domain.decode(wanted[pending[:1]]).tolist()[0]
+        raise PairsError(
+            f"no input of {self.inputs.model.name!r} with {variable}={label!r} was found in {ROUNDS * block:,} draws; leave "
+            "values that do not occur out of its domain, or use design='uniform'"
+        )
+
+
+def _ranked(values: Column, most: int) -> Column:
+    """A number for each row that says its value and how many rows before it have the same, at most `most`."""
+    order = np.argsort(values, kind="stable")
+    ordered = values[order]
+    first = np.searchsorted(ordered, ordered)
+    ranked = np.empty(len(values), dtype=np.int64)
+    ranked[order] = ordered * (most + 1) + np.arange(len(values)) - first
+    return ranked
 
 
 def codes(column: Column) -> Column:

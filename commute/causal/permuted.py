@@ -15,22 +15,24 @@ _PROBES = 1000  # inputs on which a permuted variable must say something else
 
 
 def permutations(
-    model: CausalModel, variables: tuple[str, ...], generator: np.random.Generator, *, tries: int = 20
-) -> Iterator[CausalModel]:
-    """The model with the mechanism of each of `variables` rearranged: the same values, given to other settings of its parents.
+    model: CausalModel, variables: tuple[str, ...], generator: np.random.Generator, *, tries: int = 10
+) -> Iterator[tuple[CausalModel, tuple[str, ...]]]:
+    """The model with mechanisms of `variables` rearranged, and which are: the same values for other settings of the parents.
 
-    Each table's entries are permuted at random, so every value occurs as often as before and the graph stays, but what the
-    variable says about the inputs is lost. Rearrangements that only rename a variable's values are left out. At most `tries` are
-    made; there are none for variables without a finite table.
+    A table's entries are permuted at random, so every value occurs as often as before and the graph stays, but what the variable
+    says about the inputs is lost. Rearrangements that only rename a variable's values do not count. At most `tries` are made;
+    there are none where no variable has a finite table that can say something else.
     """
     probes = Inputs(model).sample(generator, _PROBES)
     before = model.evaluate(probes, {}, _PROBES)
     for _ in range(tries):
-        rearranged = {v: table for v in variables if (table := _rearranged(model, v, generator)) is not None}
-        other = model.extended(rearranged)
-        after = other.evaluate(probes, {}, _PROBES)
-        if rearranged and not any(_renamed(before, after, v) for v in rearranged):
-            yield other
+        rearranged: dict[str, Mechanism] = {}
+        for variable in variables:
+            table = _rearranged(model, variable, generator)
+            if table and not _renamed(before, model.extended({variable: table}).evaluate(probes, {}, _PROBES), variable):
+                rearranged[variable] = table
+        if rearranged:
+            yield model.extended(rearranged), tuple(rearranged)
 
 
 def _rearranged(model: CausalModel, variable: str, generator: np.random.Generator) -> Mechanism | None:

@@ -65,7 +65,10 @@ def make(claim: ClaimFunction, given: Sequence[tuple[str, str]]) -> Claim:
     """
     kinds = (inspect.Parameter.POSITIONAL_OR_KEYWORD, inspect.Parameter.KEYWORD_ONLY)
     parameters = {k: p for k, p in inspect.signature(claim.function).parameters.items() if p.kind in kinds}
-    hints = get_type_hints(claim.function)
+    try:
+        hints = get_type_hints(claim.function)
+    except (NameError, TypeError) as error:
+        raise ClaimError(f"the annotations of the claim {claim.name!r} cannot be read: {error}") from error
     problems = [unknown("parameter", key, parameters) for key, _ in given if key not in parameters]
     values: dict[str, Any] = {}
     for key, text in given:
@@ -96,7 +99,7 @@ def located(file: Path) -> Iterator[None]:
         raise ClaimError(f"{file}:{_line(error, file)}: the file ended the program ({error!r}); a claim must return") from error
     except Exception as error:
         line = error.lineno if isinstance(error, SyntaxError) else _line(error, file)
-        if line is None and not isinstance(error, CommuteError):
+        if line is None and not isinstance(error, (CommuteError, SyntaxError)):
             raise
         told = str(error) if isinstance(error, CommuteError) else f"{type(error).__name__}: {error}"
         raise ClaimError(f"{file}{f':{line}' if line else ''}: {told}") from error

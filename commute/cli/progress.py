@@ -48,7 +48,7 @@ def progress(console: Console) -> Iterator[OnEvent]:
                 case SetVerified(variables, iia):
                     bars.console.print(f"  {' + '.join(variables)}: IIA {iia:.4f}", markup=False, highlight=False)
                 case ControlMeasured(control, iia):
-                    bars.console.print(f"  control, {control}: at most {iia:.4f}", markup=False, highlight=False)
+                    bars.console.print(f"  control, {control}: reached {iia:.4f}", markup=False, highlight=False)
                 case Decided():
                     pass
 

@@ -162,6 +162,8 @@ class Network:
         Raises:
             NetworkError: when they differ beyond rounding; no interchange means anything then.
         """
+        sites = list(sites)
+        self._check(sites)
         batch = take(_batched(inputs)[0], slice(self.batch_size))
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):

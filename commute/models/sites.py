@@ -4,7 +4,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from commute.errors import NetworkError
+from commute.errors import NetworkError, check
 
 
 @dataclass(frozen=True)
@@ -33,6 +33,13 @@ class Site:
     position: int | None = None
     head: int | None = None
     input: bool = False
+
+    def __post_init__(self) -> None:
+        problems = [] if isinstance(self.path, str) else [f"path must be a module's path; given {self.path!r}"]
+        for name, place in (("position", self.position), ("head", self.head)):
+            if place is not None and (not isinstance(place, int) or isinstance(place, bool)):
+                problems.append(f"{name} must be a whole number or None; given {place!r}")
+        check(problems, NetworkError, "a site")
 
     def __str__(self) -> str:
         place = "" if self.position is None else f"[{self.position}]"

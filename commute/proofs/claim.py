@@ -2,11 +2,12 @@
 
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from inspect import isfunction
 from pathlib import Path
 from typing import Any
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.spec import Search, undefined
+from commute.alignments.spec import Search, undefined, unknown_sites
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, check, not_counts, unknown
 from commute.models.network import Network
@@ -70,6 +71,7 @@ class Claim:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:
             problems += undefined(list(self.alignment), self.algorithm)
+            problems += unknown_sites([f.site for f in self.alignment.values()], self.network)
         return problems
 
     def verify(self, *, seed: int = 0, runs: str | Path | None = None, on_event: OnEvent = ignore) -> Verdict:
@@ -100,5 +102,11 @@ class ClaimFunction:
 
 
 def claim(function: Callable[..., Claim]) -> ClaimFunction:
-    """Mark a function as a claim, to be run by `commute run FILE::name`."""
+    """Mark a function as a claim, to be run by `commute run FILE::name`.
+
+    Raises:
+        ClaimError: for anything but a function.
+    """
+    if not isfunction(function):
+        raise ClaimError(f"@cm.claim marks a function that returns a cm.Claim; given {function!r}")
     return ClaimFunction(function)

@@ -17,7 +17,7 @@ from commute.alignments.spec import Search
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.causal.permuted import permutations
-from commute.errors import PairsError
+from commute.errors import CommuteError, PairsError
 from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
 from commute.runs.events import OnEvent
@@ -26,6 +26,7 @@ from commute.runs.seeds import stream, torch_seed
 if TYPE_CHECKING:
     from commute.models.sites import Site
 
+SHUFFLES = 5  # copies at most, over which the control is an average
 RANDOM_SUBSPACES = 5  # draws, over which the control is an average
 
 
@@ -55,6 +56,8 @@ class Claimed:
     alignment: Alignment
     n: int
     seed: int
+    at_least: float
+    confidence: float
     on_event: OnEvent
 
 
@@ -104,25 +107,47 @@ def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[s
 
 
 def _reinitialised(claimed: Claimed) -> list[Control]:
+    """One copy with shuffled weights, or where that one does well by luck the average of several."""
     name = "re-initialised network"
-    if not any((p != p.flatten()[0]).any() for p in claimed.network.module.parameters()):
-        return _impossible(claimed, name, "the network has no weights that differ, so shuffling changes nothing")
-    network = reinitialised(claimed.network, stream(claimed.seed, "control", name))
-    alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
-    counts = _counts(claimed, claimed.algorithm, network, alignment, name)
-    return [Control(name, v, counts[v], f"{how} on a copy with shuffled weights") for v in claimed.alignment]
+    generator = stream(claimed.seed, "control", name)
+    counts: list[Mapping[str, Count]] = []
+    why = "the network has no weights that differ, so shuffling changes nothing"
+    how = ""
+    for _ in range(SHUFFLES):
+        try:
+            network = reinitialised(claimed.network, generator)
+            if network is None:
+                break
+            alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
+            counts.append(_counts(claimed, claimed.algorithm, network, alignment, name))
+        except CommuteError as error:  # such weights may give NaN
+            why = str(error)
+            continue
+        if max(c.upper(claimed.confidence) for c in counts[0].values()) < claimed.at_least:
+            break
+    if not counts:
+        return _impossible(claimed, name, why)
+    return [
+        Control(name, v, _pooled([c[v] for c in counts]), f"{how} on a copy with shuffled weights, {len(counts)} drawn")
+        for v in claimed.alignment
+    ]
 
 
 def _permuted(claimed: Claimed) -> list[Control]:
     name = "permuted algorithm"
-    for algorithm in permutations(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name)):
+    says = "for an algorithm whose mechanisms are rearranged"
+    same = "no rearrangement of its mechanism says something else"
+    for algorithm, changed in permutations(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name)):
         try:
             alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
             counts = _counts(claimed, algorithm, claimed.network, alignment, name)
         except PairsError:  # in this permutation a variable has no effect; another is tried
             continue
-        return [Control(name, v, counts[v], f"{how} for an algorithm whose mechanisms are rearranged") for v in claimed.alignment]
-    return _impossible(claimed, name, "no rearrangement of the aligned variables' mechanisms says something else")
+        return [
+            Control(name, v, counts[v], f"{how} {says}") if v in changed else Control(name, v, None, same)
+            for v in claimed.alignment
+        ]
+    return _impossible(claimed, name, same)
 
 
 def _impossible(claimed: Claimed, name: str, why: str) -> list[Control]:

@@ -3,6 +3,7 @@
 from collections.abc import Sequence
 
 from commute.proofs.controls import Control
+from commute.proofs.distinctions import Distinction
 from commute.proofs.slices import Slice, bound
 from commute.proofs.verdict import Evidence, Status
 
@@ -23,6 +24,25 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
             s.says,
         )
         for s, b in zip(slices, bounds, strict=True)
+    ]
+
+
+def judged_distinctions(found: Sequence[Distinction], *, at_least: float, confidence: float) -> list[Evidence]:
+    """Each variable with values that no answer tells apart: it passes when its feature does; nothing is refuted by it."""
+    level = 1 - (1 - confidence) / max(len(found), 1)
+    return [
+        Evidence(
+            "distinction",
+            "statistical",
+            "values read from the feature",
+            (d.variable,),
+            d.count,
+            d.count.lower(level),
+            d.count.upper(level),
+            True if d.count.lower(level) >= at_least else None,
+            f"the values {', '.join(d.values)}, some of which never act differently, are read from the nearest other input",
+        )
+        for d in found
     ]
 
 
@@ -62,14 +82,21 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
         for e in slices
         if not e.passed
     ]
+    unsettled += [
+        f"{e.variables[0]}: some of its values never change an answer, and its feature does not tell them apart ({e.count} read "
+        "rightly); the variable may be finer than what the network encodes, so merge such values"
+        for e in evidence
+        if e.kind == "distinction" and not e.passed
+    ]
     controls = [e for e in evidence if e.kind == "control"]
     unsettled += [
         f"{e.title}: this control may reach the claim (up to {e.upper:.4f}, {e.count} right), so the claim says too little"
         for e in controls
         if e.passed is False
     ]
-    if not any(e.count for e in controls):
-        unsettled.append("no control was measured, and without one no claim holds")
+    measured = {e.variables[0] for e in controls if e.count}
+    claimed = dict.fromkeys(v for e in slices for v in e.variables)
+    unsettled += [f"{v}: no control was measured, and without one no claim holds" for v in claimed if v not in measured]
     if unsettled:
         return "inconclusive", tuple(unsettled)
     worst = min(slices, key=lambda e: e.lower)
@@ -77,4 +104,5 @@ def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tu
     return "holds", (
         f"the worst slice, {worst.title}, has IIA at least {worst.lower:.4f}",
         f"the best control, {best.title}, at most {best.upper:.4f}",
+        *(f"not measured: {e.title}, since {e.says}" for e in controls if not e.count),
     )

@@ -1,7 +1,6 @@
 """Judging an alignment on fresh pairs, slice by slice and against controls."""
 
 from collections.abc import Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -11,17 +10,19 @@ from commute.alignments.accuracy import Accuracy, agrees, check_labels, intercha
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import count
 from commute.alignments.variable_sets import variable_sets
-from commute.causal.batches import Batch, Column
+from commute.causal.batches import Batch
 from commute.causal.designs import pairs
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.models.network import Network
+from commute.proofs.checked import Checked
 from commute.proofs.controls import Claimed, Control, controls
-from commute.proofs.decide import decide, judged_controls, judged_slices
+from commute.proofs.decide import decide, judged_controls, judged_distinctions, judged_slices
+from commute.proofs.distinctions import distinctions
 from commute.proofs.readout import read_outs
 from commute.proofs.slices import Slice, by_change, slices_of
-from commute.proofs.verdict import Counterexample, Role, SearchedSite, Variable, Verdict
+from commute.proofs.verdict import Counterexample, Role, SearchedSite, Variable, Verdict, title
 from commute.runs.events import ControlMeasured, Decided, OnEvent, SetVerified, VerificationStarted, ignore
 from commute.runs.files import write_atomically
 from commute.runs.seeds import stream
@@ -32,17 +33,6 @@ if TYPE_CHECKING:
 Battery = Literal["quick", "standard"]
 BATTERIES: tuple[Battery, ...] = get_args(Battery)
 _ALONE = "no intervention"
-
-
-@dataclass(frozen=True, eq=False)
-class Checked:
-    """Fresh pairs of one set of variables, and how the network did on them."""
-
-    pairs: Pairs
-    answered: Any
-    right: Column
-    alone: Column
-    slices: list[Slice]
 
 
 def judge(
@@ -60,25 +50,26 @@ def judge(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
-    slices = [_alone(algorithm, network, alignment, n, seed)]
-    checked = []
     sets = variable_sets(list(alignment))
     on_event(VerificationStarted(n * len(sets)))
+    checked = []
     for variables in sets:
         drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", *variables))
-        checked.append(_checked(algorithm, network, alignment, drawn))
-        slices += checked[-1].slices
+        checked.append(_interchanged(algorithm, network, alignment, drawn))
         on_event(SetVerified(variables, float(checked[-1].right.mean())))
+    others = [_alone(algorithm, network, alignment, n, seed), *read_outs(algorithm, network, alignment, n, seed)]
     if len(alignment) > 1:
-        slices += _remainder_exchanged(algorithm, network, alignment, n, seed)
+        others.append(_remainder_exchanged(algorithm, network, alignment, n, seed))
     if pairs_to is not None:
-        _write_pairs(checked, pairs_to)
-    for part in read_outs(algorithm, network, alignment, n, seed):
-        slices += part
-    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, on_event)
+        _write_pairs([*checked, *others], pairs_to)
+    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, at_least, confidence, on_event)
+    slices = [s for c in (*others[:1], *checked, *others[1:]) for s in c.slices]
+    told_apart = list(distinctions(algorithm, network, alignment, n, seed))
+    measured = _measured(claimed) if battery == "standard" else []
     evidence = (
         *judged_slices(slices, at_least=at_least, confidence=confidence),
-        *judged_controls(_measured(claimed) if battery == "standard" else [], at_least=at_least, confidence=confidence),
+        *judged_distinctions(told_apart, at_least=at_least, confidence=confidence),
+        *judged_controls(measured, at_least=at_least, confidence=confidence),
     )
     status, reasons = decide(evidence, at_least=at_least)
     on_event(Decided(status))
@@ -86,8 +77,8 @@ def judge(
         status=status,
         reasons=reasons,
         evidence=evidence,
-        accuracy=_pooled(checked, confidence),
-        counterexample=_counterexample(algorithm, checked),
+        accuracy=_pooled(network, checked, confidence),
+        counterexample=_counterexample(algorithm, [*checked, *others], {e.title for e in evidence if e.passed is False}),
         algorithm=algorithm.name,
         network=network.name,
         variables=tuple(_variable(algorithm, alignment, v) for v in algorithm.graph),
@@ -98,34 +89,38 @@ def judge(
     )
 
 
-def _alone(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Slice:
+def _alone(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
     """The network as it is, on uniformly drawn inputs."""
     drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
     network.check_deterministic(drawn, [f.site for f in alignment.values()])
-    expected = algorithm.solve(drawn)
+    solved = algorithm.solve(drawn)
+    expected = {v: solved[v] for v in algorithm.outputs}
     answered = network.run(drawn)
     check_labels(algorithm, answered)
-    right = agrees(answered, {v: expected[v] for v in algorithm.outputs})
-    return Slice((), _ALONE, np.arange(n), count(right), "left alone, the network answers as the algorithm")
+    right = agrees(answered, expected)
+    part = Slice((), _ALONE, np.arange(n), count(right), "left alone, the network answers as the algorithm")
+    alone = Pairs(drawn, {}, expected, np.zeros(n, dtype=bool), "uniform", independent=True)
+    return Checked(_ALONE, alone, answered, right, [part])
 
 
-def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
+def _interchanged(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
     answered = interchanged(network, alignment, drawn)
     right = agrees(answered, drawn.expected)
-    alone = agrees(network.run(drawn.base), drawn.expected)
-    return Checked(drawn, answered, right, alone, slices_of(algorithm, drawn, right))
+    return Checked(" + ".join(drawn.variables), drawn, answered, right, slices_of(algorithm, drawn, right))
 
 
-def _remainder_exchanged(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> list[Slice]:
+def _remainder_exchanged(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
     """One input's aligned variables, all of them, in another input: the rest must not matter more than the algorithm says.
 
     With one aligned variable these are the pairs of that variable.
     """
     variables = tuple(alignment)
     drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", "remainder"), one_source=True)
-    right = agrees(interchanged(network, alignment, drawn), drawn.expected)
+    answered = interchanged(network, alignment, drawn)
+    right = agrees(answered, drawn.expected)
     says = "with all that is not aligned taken from another input the network answers as the algorithm, where holding the rest"
-    return by_change(variables, drawn.changed, right, ("remainder exchanged, changed", "remainder exchanged, unchanged"), says)
+    kinds = ("remainder exchanged, changed", "remainder exchanged, unchanged")
+    return Checked("remainder exchanged", drawn, answered, right, by_change(variables, drawn.changed, right, kinds, says))
 
 
 def _measured(claimed: Claimed) -> list[Control]:
@@ -138,32 +133,27 @@ def _measured(claimed: Claimed) -> list[Control]:
     return measured
 
 
-def _pooled(checked: Sequence[Checked], confidence: float) -> Accuracy:
+def _pooled(network: Network, checked: Sequence[Checked], confidence: float) -> Accuracy:
     """IIA over the pairs of all sets of variables together."""
     right = np.concatenate([c.right for c in checked])
     changed = np.concatenate([c.pairs.changed for c in checked])
-    alone = np.concatenate([c.alone for c in checked])
-    return Accuracy(
-        count(right),
-        count(right[changed]),
-        count(right[~changed]),
-        count(alone),
-        independent=True,
-        confidence=confidence,
-    )
+    alone = np.concatenate([agrees(network.run(c.pairs.base), c.pairs.expected) for c in checked])
+    counts = count(right), count(right[changed]), count(right[~changed]), count(alone)
+    return Accuracy(*counts, independent=True, confidence=confidence)
 
 
-def _counterexample(algorithm: CausalModel, checked: Sequence[Checked]) -> Counterexample | None:
-    """Of the slice with the lowest IIA, the failing pair that comes first in the domains' order."""
+def _counterexample(algorithm: CausalModel, checked: Sequence[Checked], refuted: set[str]) -> Counterexample | None:
+    """Of the worst slice, among the refuted ones if there are any, the failing pair that comes first in the domains' order."""
     parts = [(c, s) for c in checked for s in c.slices if s.count.correct < s.count.total]
     if not parts:
         return None
-    worst, part = min(parts, key=lambda found: found[1].count.rate)
+    worst, part = min(parts, key=lambda found: (title(found[1].variables, found[1].kind) not in refuted, found[1].count.rate))
     failing = part.rows[~worst.right[part.rows]]
     batches = [worst.pairs.base, *worst.pairs.sources.values()]
     keys = [algorithm.domain(v).encode(batch[v][failing]) for batch in batches for v in algorithm.inputs]
     row = int(failing[np.lexsort(keys[::-1])[0]])
     return Counterexample(
+        title(part.variables, part.kind),
         _setting(worst.pairs.base, row),
         {v: _setting(source, row) for v, source in worst.pairs.sources.items()},
         _setting(worst.pairs.expected, row),
@@ -185,7 +175,7 @@ def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variab
 
 
 def _write_pairs(checked: Sequence[Checked], path: Path) -> None:
-    """One row a pair: the set of variables, the pair as in `Pairs.to_frame`, the network's answer and whether it is right."""
+    """One row a pair: what was done with it, the pair as in `Pairs.to_frame`, the network's answer and whether it is right."""
     import pandas as pd
 
     frame = pd.concat([_frame(c) for c in checked], ignore_index=True).convert_dtypes()
@@ -197,7 +187,7 @@ def _write_pairs(checked: Sequence[Checked], path: Path) -> None:
 def _frame(checked: Checked) -> "pd.DataFrame":
     frame = checked.pairs.to_frame()
     answered = checked.answered if isinstance(checked.answered, dict) else {next(iter(checked.pairs.expected)): checked.answered}
-    frame.insert(0, "variables", " + ".join(checked.pairs.variables))
+    frame.insert(0, "what", checked.what)
     for output, column in answered.items():
         frame[f"answered.{output}"] = column
     frame["right"] = checked.right

@@ -12,12 +12,14 @@ from commute.alignments.accuracy import agrees
 from commute.alignments.alignment import Alignment
 from commute.causal.designs import bases_for, pairs
 from commute.causal.model import CausalModel
+from commute.causal.pairs import Pairs
 from commute.models.network import Network
-from commute.proofs.slices import Slice, by_change
+from commute.proofs.checked import Checked
+from commute.proofs.slices import by_change
 from commute.runs.seeds import stream
 
 
-def read_outs(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[list[Slice]]:
+def read_outs(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[Checked]:
     """For each aligned variable and each aligned one below it in the graph, how the lower one's new value acts elsewhere."""
     for variable in alignment:
         for below in alignment:
@@ -27,17 +29,20 @@ def read_outs(algorithm: CausalModel, network: Network, alignment: Alignment, n:
 
 def _read_out(
     algorithm: CausalModel, network: Network, alignment: Alignment, variable: str, below: str, n: int, seed: int
-) -> list[Slice]:
+) -> Checked:
     generator = stream(seed, "verify", "read-out", variable, below)
     set_above, read_below = alignment[variable], alignment[below]
     drawn = pairs(algorithm, [variable], n, seed=generator)
     value = {below: algorithm.interchange(drawn.base, drawn.sources)[below]}
     elsewhere = bases_for(algorithm, value, seed=generator)
-    before, after = algorithm.solve(elsewhere), algorithm.solve(elsewhere, value)
+    before, after = (algorithm.solve(elsewhere, do) for do in ({}, value))
+    expected = {v: after[v] for v in algorithm.outputs}
     source = network.activations(drawn.sources[variable], [set_above])[set_above]
     held = network.activations(drawn.base, [read_below], do={set_above: source})[read_below]
-    right = agrees(network.run(elsewhere, do={read_below: held}), {v: after[v] for v in algorithm.outputs})
-    same = agrees(before, {v: after[v] for v in algorithm.outputs})
+    answered = network.run(elsewhere, do={read_below: held})
+    right, changed = agrees(answered, expected), ~agrees(before, expected)
     says = f"after {variable} is taken from another input, what {below} holds acts elsewhere as the algorithm says, where that"
-    kinds = (f"{below} read out, changed", f"{below} read out, unchanged")
-    return by_change((variable, below), ~same, right, kinds, says)
+    what = f"{below} read out"
+    slices = by_change((variable,), changed, right, (f"{what}, changed", f"{what}, unchanged"), says)
+    read = Pairs(elsewhere, {below: drawn.base, **drawn.sources}, expected, changed, "balanced", independent=True)
+    return Checked(f"{variable} set, {what}", read, answered, right, slices)

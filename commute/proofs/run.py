@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.search import run_search
+from commute.errors import ClaimError
 from commute.proofs.fingerprint import fingerprint
 from commute.proofs.judge import judge
 from commute.proofs.verdict import SearchedSite, Verdict
@@ -74,7 +75,7 @@ def run_claim(
 
     if run.has("search.json") and run.has("alignment/alignment.json"):
         alignment = Alignment.load(run.folder / "alignment")
-        sites = tuple(SearchedSite(**row) for row in json.loads(run.read("search.json")))
+        sites = _read_sites(run)
     else:
         alignment, sites = _found(made, seed, tell)
         alignment.save(run.folder / "alignment")
@@ -94,6 +95,15 @@ def _found(made: "Claim", seed: int, on_event: OnEvent) -> tuple[Alignment, tupl
         SearchedSite(str(c.site), v, c.selection[v,].rate, c.worst) for c in result.candidates for v in made.search.variables
     )
     return result.best, tuple(sites)
+
+
+def _read_sites(run: RunDirectory) -> tuple[SearchedSite, ...]:
+    try:
+        return tuple(SearchedSite(**row) for row in json.loads(run.read("search.json")))
+    except (ValueError, TypeError) as error:
+        raise ClaimError(
+            f"{run.folder / 'search.json'} is not as written ({error}); remove {run.folder} to start anew"
+        ) from error
 
 
 def _judged(

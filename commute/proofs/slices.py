@@ -68,7 +68,8 @@ def _transitions(algorithm: CausalModel, pairs: Pairs, variable: str) -> dict[st
     groups = min(len(domain), _GROUPS)
     before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
     names = [_group_name(domain, g, groups) for g in range(groups)]
-    return {f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in np.unique(before) for j in np.unique(after)}
+    seen = np.union1d(before, after)
+    return {f"{names[i]} → {names[j]}": (before == i) & (after == j) for i in seen for j in seen}
 
 
 def _group(algorithm: CausalModel, inputs: dict[str, Column], variable: str, domain: Finite, groups: int) -> Column:

@@ -18,12 +18,18 @@ _VERSION = 1
 _REASONS = 5  # sentences shown before the rest are counted
 
 
+def title(variables: tuple[str, ...], what: str) -> str:
+    """What was measured, behind the variables interchanged."""
+    return f"{' + '.join(variables)}: {what}" if variables else what
+
+
 @dataclass(frozen=True)
 class Evidence:
     """One thing that was measured.
 
     Attributes:
-        kind: a `slice` of the claim, on which it must hold, or a `control`, which must stay below it.
+        kind: a `slice` of the claim, on which it must hold; a `distinction` between values that no answer tells apart, which the
+            feature must make; or a `control`, which must stay below the claim.
         level: how strong it is, from `exact` over `sound` and `statistical` to `survived`.
         name: which pairs (`changed`, `False → True`), or which control.
         variables: the variables interchanged.
@@ -34,7 +40,7 @@ class Evidence:
         says: what it means, in a sentence.
     """
 
-    kind: Literal["slice", "control"]
+    kind: Literal["slice", "distinction", "control"]
     level: Level
     name: str
     variables: tuple[str, ...]
@@ -47,13 +53,14 @@ class Evidence:
     @property
     def title(self) -> str:
         """The variables interchanged and what was measured."""
-        return f"{' + '.join(self.variables)}: {self.name}" if self.variables else self.name
+        return title(self.variables, self.name)
 
 
 @dataclass(frozen=True)
 class Counterexample:
     """A pair on which network and algorithm differ: the first, in the domains' order, of those seen in the worst slice."""
 
+    slice: str
     base: Mapping[str, Any]
     sources: Mapping[str, Mapping[str, Any]]
     expected: Mapping[str, Any]
@@ -61,7 +68,8 @@ class Counterexample:
 
     def __str__(self) -> str:
         put = "".join(f", {v} from {_shown(source)}" for v, source in self.sources.items())
-        return f"base {_shown(self.base)}{put}: the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
+        says = f"the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
+        return f"{self.slice}: base {_shown(self.base)}{put}: {says}"
 
 
 @dataclass(frozen=True)
@@ -138,6 +146,11 @@ class Verdict:
     def slices(self) -> tuple[Evidence, ...]:
         """The evidence that is a slice of the claim."""
         return tuple(e for e in self.evidence if e.kind == "slice")
+
+    @property
+    def distinctions(self) -> tuple[Evidence, ...]:
+        """The evidence that is a distinction between values."""
+        return tuple(e for e in self.evidence if e.kind == "distinction")
 
     @property
     def controls(self) -> tuple[Evidence, ...]:

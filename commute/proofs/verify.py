@@ -27,10 +27,13 @@ def verify(
     """Whether the network runs the algorithm under the alignment, judged on fresh independent pairs.
 
     The claim is that every slice has an interchange intervention accuracy of `at_least`: every set of variables, pairs whose
-    interchange changes the answer and pairs where it does not, every transition of a variable's value, and the network without
-    intervention. It `holds` when every slice's lower bound reaches `at_least` and every control stays below; it is `refuted` when
-    some slice's upper bound stays below; else it is `inconclusive`. Bounds are exact binomial (Clopper and Pearson), at
-    `confidence` over all slices at once (Holm).
+    interchange changes the answer and pairs where it does not, every transition of a variable's value, aligned variables below an
+    interchange read out, all that is not aligned exchanged, and the network without intervention. Values that no answer tells
+    apart must be told apart by the variable's feature.
+
+    It `holds` when every slice's lower bound reaches `at_least` and every control stays below; it is `refuted` when some slice's
+    upper bound stays below; else it is `inconclusive`. Bounds are exact binomial (Clopper and Pearson), at `confidence` over all
+    slices at once (Holm).
 
     Args:
         algorithm: what is claimed.

@@ -41,7 +41,7 @@ def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
     counts = [e.count for e in whole if e.count]
     features = {v.name: v.feature for v in verdict.variables}
     return Row(
-        " + ".join(variables) or "none",
+        " + ".join(variables) or "(left alone)",
         tuple(dict.fromkeys(features[v] or "" for v in variables)),
         Count(sum(c.correct for c in counts), sum(c.total for c in counts)),
         next((e.count for e in slices if e.name == "changed"), None),

@@ -63,6 +63,11 @@ def test_an_alignment_is_read_back_by_another_process(tmp_path):
     assert done.stdout.strip() == "['left', 'right', 'whole']"
 
 
+def test_a_search_covers_what_is_said_to_be_found_by_it():
+    with pytest.raises(cm.CommuteError, match="no variable 'right'; there is left"):
+        cm.Alignment(dict(planted.alignment()), search=cm.Search(["left"], [SITE]))
+
+
 def test_the_search_is_saved_with_what_it_found(tmp_path):
     search = cm.Search(["left", "right"], [SITE, cm.Site("other", head=1)], cm.DAS(dims=3, steps=7), n=50)
     cm.Alignment(dict(planted.alignment()), search=search).save(tmp_path)
@@ -111,7 +116,7 @@ def test_variables_must_not_share_coordinates():
         )
     said = str(caught.value)
     assert "'left' and 'right' share [1]" in said
-    assert "'left' and 'neuron' are at layer[-1] under different featurizers" in said
+    assert "'left' and 'neuron' have different featurizers at layer[-1]" in said
     with pytest.raises(cm.CommuteError, match="share all coordinates"):
         cm.Alignment({"left": cm.Feature(SITE), "right": cm.Feature(SITE, dims=(0,))})
 

@@ -75,6 +75,7 @@ def test_training_leaves_the_network_without_gradients_and_as_found():
         ({"sites": ["hidden"]}, "sites must be Site values"),
         ({"sites": planted.SITE}, "sites is a list"),
         ({"method": cm.DAS}, "method must be a search method"),
+        ({"variables": ["left", "same"]}, "'same' is below 'left' in the graph"),
         ({"method": cm.DAS(dims=7)}, r"DAS\(dims=7\) for 2 variables needs 14 dims; hidden has 12"),
         ({"sites": [cm.Site("unused")]}, "its module did not run"),
         ({"sites": [cm.Site("", input=True)]}, "no site ''"),

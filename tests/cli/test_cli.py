@@ -96,6 +96,7 @@ def test_json_is_one_verdict_a_line_and_nothing_else(file, tmp_path, capsys):
         ("import sys\n\nsys.exit(0)\n", 3, "the file ended the program"),
         ("import commute as cm\n@cm.claim\ndef c():\n    raise SystemExit\n", 4, "the file ended the program"),
         ("import commute as cm\n@cm.claim\ndef c(x: Unknown = 1):\n    pass\n", 3, "NameError"),
+        ("import commute as cm\ncm.claim(print)\n", 2, "@cm.claim marks a function"),
     ],
 )
 def test_a_broken_file_exits_2_with_file_and_line(tmp_path, capsys, text, line, said):
@@ -106,6 +107,34 @@ def test_a_broken_file_exits_2_with_file_and_line(tmp_path, capsys, text, line, 
     assert f"{path}:{line}: " in err
     assert said in err
     assert "Traceback" not in err
+
+
+@pytest.mark.parametrize(
+    ("text", "said"),
+    [
+        (b"x = 1\x00\n", "SyntaxError"),
+        (
+            b"from __future__ import annotations\nimport commute as cm\n@cm.claim\ndef c(x: Unknown = 1): ...\n",
+            "'Unknown' is not defined",
+        ),
+    ],
+)
+def test_a_file_that_breaks_without_a_line_exits_2(tmp_path, capsys, text, said):
+    path = tmp_path / "broken.py"
+    path.write_bytes(text)
+    assert run(path, tmp_path=tmp_path) == 2
+    err = capsys.readouterr().err
+    assert said in err
+    assert "Traceback" not in err
+
+
+def test_a_spoiled_run_exits_2(file, tmp_path, capsys):
+    assert run(f"{file}::planted_claim", tmp_path=tmp_path) == 0
+    (folder,) = (tmp_path / "runs").iterdir()
+    (folder / "verdict.json").unlink()
+    (folder / "search.json").write_text("{")
+    assert run(f"{file}::planted_claim", tmp_path=tmp_path) == 2
+    assert "search.json is not as written" in capsys.readouterr().err
 
 
 def test_an_error_in_the_users_encode_names_its_line(tmp_path, capsys):

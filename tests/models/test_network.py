@@ -183,6 +183,7 @@ def _hooks(module):
         (lambda net: net.activations(X, [cm.Site("head", position=0)]), "asks for a position, but its value has shape"),
         (lambda net: net.activations(X, [cm.Site("mx")]), "no site 'mx'; did you mean 'mix'"),
         (lambda net: net.site("mx"), "did you mean 'mix'"),
+        (lambda net: cm.Site(3, position="a"), "a site has 2 problems"),
         (lambda net: net.sites("*relu*"), "no site of 'Small' matches"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mx")): X}), "did you mean 'mix'"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mix"), dims=(16,)): X}), "asks for dim 16, but there are 16"),
