@@ -22,6 +22,7 @@ from commute.models.network import Network
 from commute.runs.seeds import stream
 
 _BASES = 1024  # inputs in which values may act differently
+_READ = 2000  # inputs whose values are read, at most
 
 
 @dataclass(frozen=True)
@@ -44,7 +45,7 @@ def distinctions(algorithm: CausalModel, network: Network, alignment: Alignment,
         if not alike.any():
             continue
         inputs = ByValue(Inputs(algorithm), (variable,))
-        drawn = [algorithm.labels(inputs.sample(generator, n)) for _ in range(2)]
+        drawn = [algorithm.labels(inputs.sample(generator, min(n, _READ))) for _ in range(2)]
         values = [domain.encode(algorithm.solve(x)[variable]) for x in drawn]
         known, asked = (network.activations(x, [alignment[variable]])[alignment[variable]].float().cpu().numpy() for x in drawn)
         nearest = cKDTree(known).query(asked)[1]
