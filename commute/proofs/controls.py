@@ -1,7 +1,7 @@
 """Controls: what must not do as well as the claim for the claim to mean anything."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING
 
 import numpy as np
@@ -72,7 +72,8 @@ def _random_subspace(claimed: Claimed) -> list[Control]:
     name = "random subspace"
     generator = stream(claimed.seed, "control", name)
     drawn = [_random_features(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
-    counts = [_counts(claimed, claimed.algorithm, claimed.network, Alignment(d), name) for d in drawn if d]
+    share = replace(claimed, n=max(claimed.n // RANDOM_SUBSPACES, 1))
+    counts = [_counts(share, claimed.algorithm, claimed.network, Alignment(d), f"{name} {i}") for i, d in enumerate(drawn) if d]
     full = "it takes the whole site, of which every subspace of its rank is the same"
     return [
         Control(
