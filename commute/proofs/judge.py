@@ -50,6 +50,7 @@ def judge(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
+    alone = _alone(algorithm, network, alignment, n, seed)
     sets = variable_sets(list(alignment))
     on_event(VerificationStarted(n * len(sets)))
     checked = []
@@ -57,13 +58,14 @@ def judge(
         drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", *variables))
         checked.append(_interchanged(algorithm, network, alignment, drawn))
         on_event(SetVerified(variables, float(checked[-1].right.mean())))
-    others = [_alone(algorithm, network, alignment, n, seed), *read_outs(algorithm, network, alignment, n, seed)]
+    others = list(read_outs(algorithm, network, alignment, n, seed))
     if len(alignment) > 1:
         others.append(_remainder_exchanged(algorithm, network, alignment, n, seed))
+    everything = [alone, *checked, *others]
     if pairs_to is not None:
-        _write_pairs([*checked, *others], pairs_to)
+        _write_pairs(everything, pairs_to)
     claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, at_least, confidence, on_event)
-    slices = [s for c in (*others[:1], *checked, *others[1:]) for s in c.slices]
+    slices = [s for c in everything for s in c.slices]
     told_apart = list(distinctions(algorithm, network, alignment, n, seed))
     measured = _measured(claimed) if battery == "standard" else []
     evidence = (
@@ -78,7 +80,7 @@ def judge(
         reasons=reasons,
         evidence=evidence,
         accuracy=_pooled(network, checked, confidence),
-        counterexample=_counterexample(algorithm, [*checked, *others], {e.title for e in evidence if e.passed is False}),
+        counterexample=_counterexample(algorithm, everything, {e.title for e in evidence if e.passed is False}),
         algorithm=algorithm.name,
         network=network.name,
         variables=tuple(_variable(algorithm, alignment, v) for v in algorithm.graph),
