@@ -5,6 +5,7 @@ from hashlib import sha256
 from pathlib import Path
 
 import click
+import torch
 from safetensors.torch import save
 
 from commute.models.zoo.equality import train as train_hierarchical_equality
@@ -24,6 +25,7 @@ def main() -> None:
 @click.option("--to", default=Path(), type=click.Path(file_okay=False, path_type=Path), help="Folder to write to.")
 def train(name: str, seed: int, steps: int, to: Path) -> None:
     """Train the network NAME and write NAME.safetensors and NAME.json."""
+    torch.set_num_threads(1)  # sums in another order give other weights
     module, record = TRAINERS[name](seed=seed, steps=steps)
     weights = save(module.state_dict())
     to.mkdir(parents=True, exist_ok=True)
