@@ -2,6 +2,7 @@
 
 from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
+from numbers import Integral
 
 
 class CommuteError(Exception):
@@ -47,7 +48,7 @@ def not_counts(**given: object) -> list[str]:
     return [
         f"{name} must be a whole number of at least 1; given {x!r}"
         for name, x in given.items()
-        if not isinstance(x, int) or isinstance(x, bool) or x < 1
+        if not isinstance(x, Integral) or isinstance(x, bool) or x < 1
     ]
 
 

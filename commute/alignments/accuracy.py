@@ -36,6 +36,12 @@ class Accuracy:
     independent: bool
     confidence: float = 0.99
 
+    @classmethod
+    def of(cls, right: Column, alone: Column, changed: Column, *, independent: bool, confidence: float) -> "Accuracy":
+        """Count the pairs that are `right` after the interchange and those that are without it, [pairs] of bool each."""
+        counts = count(right), count(right[changed]), count(right[~changed]), count(alone)
+        return cls(*counts, independent=independent, confidence=confidence)
+
     def __str__(self) -> str:
         bounds = f" [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else ""
         return (
@@ -62,16 +68,19 @@ def interchange_accuracy(
     Raises:
         AlignmentError: when a variable of the pairs is not aligned, or the network's outputs are not the algorithm's.
     """
-    check_labels(algorithm, network.run(pairs.base))
-    return measured_accuracy(network, alignment, pairs, confidence=confidence)
+    alone = network.run(pairs.base)
+    check_labels(algorithm, alone)
+    return _accuracy(network, alignment, pairs, alone, confidence)
 
 
 def measured_accuracy(network: Network, alignment: Alignment, pairs: Pairs, *, confidence: float = 0.99) -> Accuracy:
     """As `interchange_accuracy`, for a network whose labels need not be the algorithm's, such as a control's."""
+    return _accuracy(network, alignment, pairs, network.run(pairs.base), confidence)
+
+
+def _accuracy(network: Network, alignment: Alignment, pairs: Pairs, alone: Any, confidence: float) -> Accuracy:
     right = agreement(network, alignment, pairs)
-    alone = agrees(network.run(pairs.base), pairs.expected)
-    counts = count(right), count(right[pairs.changed]), count(right[~pairs.changed]), count(alone)
-    return Accuracy(*counts, independent=pairs.independent, confidence=confidence)
+    return Accuracy.of(right, agrees(alone, pairs.expected), pairs.changed, independent=pairs.independent, confidence=confidence)
 
 
 def agreement(network: Network, alignment: Alignment, pairs: Pairs) -> Column:

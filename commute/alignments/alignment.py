@@ -74,7 +74,7 @@ class Alignment(Mapping[str, Feature]):
             },
         }
         write_atomically(folder / "alignment.safetensors", save(tensors))
-        write_atomically(folder / "alignment.json", (json.dumps(record, indent=2) + "\n").encode())
+        write_atomically(folder / "alignment.json", (json.dumps(record, indent=2, default=int) + "\n").encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> "Alignment":

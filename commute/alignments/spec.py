@@ -47,7 +47,7 @@ class Search:
 
     def problems(self, algorithm: CausalModel, network: Network) -> list[str]:
         """What is wrong with the search for this algorithm and network."""
-        found = [] if isinstance(self.n, int) and self.n == 1 else not_counts(n=self.n)
+        found = not_counts(n=self.n)
         if self.n == 1:
             found.append("n must be at least 2, to train on and to select by; given 1")
         if isinstance(self.method, type) or not isinstance(self.method, Method):
@@ -60,7 +60,7 @@ class Search:
             found.append(f"sites is a list of one or more sites (network.sites(…)); given {self.sites!r}")
         else:
             found += [f"sites must be Site values (network.sites(…)); given {s!r}" for s in self.sites if not isinstance(s, Site)]
-            found += unknown_sites([s for s in self.sites if isinstance(s, Site)], network)
+            found += network.unknown_sites(s for s in self.sites if isinstance(s, Site))
         return found or self._below(algorithm)
 
     def _below(self, algorithm: CausalModel) -> list[str]:
@@ -84,12 +84,6 @@ class Search:
         options = dict(record["method"])
         method = METHODS[options.pop("kind")](**options)
         return cls(tuple(record["variables"]), tuple(Site(**s) for s in record["sites"]), method, record["n"])
-
-
-def unknown_sites(sites: Sequence[Site], network: Network) -> list[str]:
-    """Which of the sites the network does not have."""
-    paths = [path for path, _ in network.module.named_modules() if path]
-    return [unknown("site", s.path, paths) for s in sites if s.path not in paths]
 
 
 def undefined(variables: Sequence[str], algorithm: CausalModel) -> list[str]:

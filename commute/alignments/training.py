@@ -14,7 +14,7 @@ from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
 from commute.models.hooks import undisturbed
-from commute.models.network import FeatureLike, Network, visits
+from commute.models.network import FeatureLike, Network, visitors
 from commute.models.sites import Site
 
 
@@ -31,7 +31,7 @@ class TrainingPairs:
     def scores(self, features: Mapping[str, Feature], rows: Tensor) -> Tensor:
         """The scores of all choices after the interchange in the given rows, [rows, choices], with gradients."""
         values: dict[FeatureLike, Tensor] = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
-        output = self.network.call(take(self.pairs.base, rows.numpy()), visits(values))
+        output = self.network.call(take(self.pairs.base, rows.numpy()), visitors(values))
         return self.readout.scores(output, len(rows))
 
     def worst(self, features: Mapping[str, Feature]) -> Count:

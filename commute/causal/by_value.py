@@ -7,11 +7,10 @@ import numpy as np
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.domains import Finite
-from commute.causal.inputs import Inputs
+from commute.causal.inputs import ROUNDS, Inputs
 from commute.errors import PairsError
 
-ROUNDS = 1000  # blocks drawn before a value counts as not to be had
-_BLOCK = 4096
+_BLOCK = 4096  # inputs drawn in a round, at least
 
 
 @dataclass(frozen=True, eq=False)

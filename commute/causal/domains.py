@@ -32,6 +32,8 @@ class Finite:
     values: tuple[Hashable, ...]
 
     def __init__(self, values: Iterable[Hashable]) -> None:
+        if not isinstance(values, Iterable):
+            raise ModelError(f"a Finite domain is made from a list of labels; given {values!r}")
         labels = tuple(values)
         for label in labels:
             if not _hashes(label):
@@ -114,6 +116,8 @@ class Interval:
     high: float
 
     def __post_init__(self) -> None:
+        if not all(isinstance(end, (int, float, np.number)) for end in (self.low, self.high)):
+            raise ModelError(f"the ends of an Interval are numbers; given low={self.low!r}, high={self.high!r}")
         if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
             raise ModelError(f"an Interval needs finite ends with low < high; given low={self.low}, high={self.high}")
 

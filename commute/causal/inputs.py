@@ -16,7 +16,7 @@ from commute.errors import PairsError
 Condition = Mapping[str, Any] | Callable[..., bool]
 
 LISTED = 2**22  # a domain of inputs with no more settings is listed in memory; a larger one is only drawn from
-ROUNDS = 1000  # draws a row before what was asked for counts as not to be had
+ROUNDS = 1000  # rounds of drawing before what was asked for counts as not to be had
 _GIVEN = "(given)"  # no parameter can have this name
 
 
@@ -75,12 +75,17 @@ class Inputs:
             raise PairsError(f"too few inputs of {self.model.name!r} meet {self.given!r}: {n - len(pending)} found of {n}")
         return drawn
 
+    @cached_property
+    def _judged(self) -> CausalModel:
+        """The model with the condition, a function, as one more mechanism."""
+        return self.model.extended({_GIVEN: self.given} if callable(self.given) else {})
+
     def _meets(self, columns: Batch, rows: int) -> Column:
         if self.given is None:
             return np.ones(rows, dtype=bool)
         if callable(self.given):
-            judged = self.model.extended({_GIVEN: self.given})
-            return np.asarray(judged.labels(judged.evaluate(columns, {}, rows))[_GIVEN], dtype=bool)
+            solved = self._judged.labels(self._judged.evaluate(columns, {}, rows))
+            return np.asarray(solved[_GIVEN], dtype=bool)
         solved = self.model.labels(self.model.evaluate(columns, {}, rows))
         wanted = {v: self.model.domain(v).encode(as_column([x])) for v, x in self.given.items()}
         met: Column = np.all([self.model.domain(v).encode(solved[v]) == x for v, x in wanted.items()], axis=0)

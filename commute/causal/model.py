@@ -47,6 +47,8 @@ class CausalModel:
         outputs: Sequence[str] | None = None,
         domains: Mapping[str, Domain] | None = None,
     ) -> None:
+        if not isinstance(inputs, Mapping) or not inputs:
+            raise ModelError(f"the causal model {name!r}: inputs maps the name of each input to its domain; given {inputs!r}")
         functions, problems = named_mechanisms(mechanisms)
         parents: dict[str, tuple[str, ...]] = {}
         for variable, function in functions.items():

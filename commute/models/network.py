@@ -126,7 +126,7 @@ class Network:
         with undisturbed(self.module), torch.no_grad():
             for block in self._blocks(rows_of(batch)):
                 part = take(batch, block)
-                output = self.call(part, visits(take(values, block)))
+                output = self.call(part, visitors(take(values, block)))
                 with self._told("decode", part):
                     decoded.append(self._decoded(output, rows_of(part)))
         return _joined(decoded, single=single)
@@ -142,7 +142,7 @@ class Network:
         kept: dict[Any, list[Tensor]] = {place: [] for place in features}
         with undisturbed(self.module), torch.no_grad():
             for block in self._blocks(rows_of(batch)):
-                self.call(take(batch, block), visits(take(values, block), [(f, kept[place]) for place, f in features.items()]))
+                self.call(take(batch, block), visitors(take(values, block), [(f, kept[place]) for place, f in features.items()]))
         return {place: torch.cat(parts) for place, parts in kept.items()}
 
     def interchange(self, base: Setting, sources: Mapping[FeatureLike, Setting]) -> Any:
@@ -169,7 +169,7 @@ class Network:
         for _ in range(2):
             seen: dict[Site, list[Tensor]] = {site: [] for site in sites}
             with undisturbed(self.module), torch.no_grad():
-                output = self.call(batch, visits({}, [(Whole(site), parts) for site, parts in seen.items()]))
+                output = self.call(batch, visitors({}, [(Whole(site), parts) for site, parts in seen.items()]))
             outputs = {f"output {i}": x for i, x in enumerate(_tensors(output))}
             runs.append({**{str(site): parts[0] for site, parts in seen.items()}, **outputs})
         for place, first in runs[0].items():
@@ -235,13 +235,16 @@ class Network:
             raise NetworkError(f"the inputs have {n} rows and the values set at {wrong}; each row needs one of its own")
         return dict(do or {})
 
-    def _check(self, sites: Sequence[Site]) -> None:
-        paths = {path for path, _ in self.module.named_modules() if path}
-        problems = [unknown("site", site.path, sorted(paths)) for site in sites if site.path not in paths]
-        check(problems, NetworkError, f"the network {self.name!r}")
+    def unknown_sites(self, sites: Iterable[Site]) -> list[str]:
+        """Which of the sites the network does not have, a sentence each with the nearest name."""
+        paths = [path for path, _ in self.module.named_modules() if path]
+        return [unknown("site", site.path, paths) for site in sites if site.path not in paths]
+
+    def _check(self, sites: Iterable[Site]) -> None:
+        check(self.unknown_sites(sites), NetworkError, f"the network {self.name!r}")
 
 
-def visits(values: Mapping[FeatureLike, Tensor], kept: Sequence[tuple[FeatureLike, list[Tensor]]] = ()) -> dict[Tap, Visit]:
+def visitors(values: Mapping[FeatureLike, Tensor], kept: Sequence[tuple[FeatureLike, list[Tensor]]] = ()) -> dict[Tap, Visit]:
     """Visitors for one forward pass that set features to `values` [batch, dims] and then append what they read to `kept`."""
 
     def visit_of(tap: Tap) -> Visit:

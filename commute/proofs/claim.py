@@ -7,7 +7,7 @@ from pathlib import Path
 from typing import Any
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.spec import Search, undefined, unknown_sites
+from commute.alignments.spec import Search, undefined
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, check, not_counts, unknown
 from commute.models.network import Network
@@ -71,7 +71,7 @@ class Claim:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:
             problems += undefined(list(self.alignment), self.algorithm)
-            problems += unknown_sites([f.site for f in self.alignment.values()], self.network)
+            problems += self.network.unknown_sites(f.site for f in self.alignment.values())
         return problems
 
     def verify(self, *, seed: int = 0, runs: str | Path | None = None, on_event: OnEvent = ignore) -> Verdict:

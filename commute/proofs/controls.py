@@ -26,6 +26,7 @@ from commute.runs.seeds import stream, torch_seed
 if TYPE_CHECKING:
     from commute.models.sites import Site
 
+KINDS = 3  # random subspace, re-initialised network, permuted algorithm
 SHUFFLES = 5  # copies at most, over which the control is an average
 RANDOM_SUBSPACES = 5  # draws, over which the control is an average
 
@@ -59,6 +60,11 @@ class Claimed:
     at_least: float
     confidence: float
     on_event: OnEvent
+
+
+def control_level(confidence: float, variables: int) -> float:
+    """The confidence of each control's bounds, so that the bounds of all controls of all variables hold at once."""
+    return 1 - (1 - confidence) / (KINDS * max(variables, 1))
 
 
 def controls(claimed: Claimed) -> Iterator[list[Control]]:
@@ -124,7 +130,8 @@ def _reinitialised(claimed: Claimed) -> list[Control]:
         except CommuteError as error:  # such weights may give NaN
             why = str(error)
             continue
-        if max(c.upper(claimed.confidence) for c in counts[0].values()) < claimed.at_least:
+        level = control_level(claimed.confidence, len(claimed.alignment))
+        if max(c.upper(level) for c in counts[0].values()) < claimed.at_least:
             break
     if not counts:
         return _impossible(claimed, name, why)

@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from commute.proofs.controls import Control
+from commute.proofs.controls import Control, control_level
 from commute.proofs.distinctions import Distinction
 from commute.proofs.slices import Slice, bound
 from commute.proofs.verdict import Evidence, Status
@@ -12,17 +12,7 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
     """Each slice with bounds that hold for all at once: it passes when its lower bound reaches `at_least`."""
     bounds = bound(slices, at_least=at_least, confidence=confidence)
     return [
-        Evidence(
-            "slice",
-            "statistical",
-            s.kind,
-            s.variables,
-            s.count,
-            b.lower,
-            b.upper,
-            b.passed,
-            s.says,
-        )
+        Evidence("slice", "statistical", s.kind, s.variables, s.count, b.lower, b.upper, b.passed, s.says)
         for s, b in zip(slices, bounds, strict=True)
     ]
 
@@ -30,46 +20,31 @@ def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float
 def judged_distinctions(found: Sequence[Distinction], *, at_least: float, confidence: float) -> list[Evidence]:
     """Each variable with values that no answer tells apart: it passes when its feature does; nothing is refuted by it."""
     level = 1 - (1 - confidence) / max(len(found), 1)
-    return [
-        Evidence(
-            "distinction",
-            "statistical",
-            "values read from the feature",
-            (d.variable,),
-            d.count,
-            d.count.lower(level),
-            d.count.upper(level),
-            True if d.count.lower(level) >= at_least else None,
-            f"the values {', '.join(d.values)}, some of which never act differently, are read from the nearest other input",
-        )
-        for d in found
-    ]
+    judged = []
+    for d in found:
+        lower, upper = d.count.lower(level), d.count.upper(level)
+        says = f"the values {', '.join(d.values)}, some of which never act differently, are read from the nearest other input"
+        name, passed = "values read from the feature", True if lower >= at_least else None
+        judged.append(Evidence("distinction", "statistical", name, (d.variable,), d.count, lower, upper, passed, says))
+    return judged
 
 
 def judged_controls(controls: Sequence[Control], *, at_least: float, confidence: float) -> list[Evidence]:
     """Each control with its bounds: it passes when its upper bound, over all controls at once, stays below `at_least`."""
-    level = 1 - (1 - confidence) / max(len(controls), 1)
-    return [
-        Evidence(
-            "control",
-            "statistical",
-            c.name,
-            (c.variable,),
-            c.count,
-            c.count.lower(level) if c.count else 0.0,
-            c.count.upper(level) if c.count else 1.0,
-            None if c.count is None else c.count.upper(level) < at_least,
-            c.says,
-        )
-        for c in controls
-    ]
+    level = control_level(confidence, len({c.variable for c in controls}))
+    judged = []
+    for c in controls:
+        lower, upper = (c.count.lower(level), c.count.upper(level)) if c.count else (0.0, 1.0)
+        passed = upper < at_least if c.count else None
+        judged.append(Evidence("control", "statistical", c.name, (c.variable,), c.count, lower, upper, passed, c.says))
+    return judged
 
 
 def decide(evidence: Sequence[Evidence], *, at_least: float) -> tuple[Status, tuple[str, ...]]:
     """The status, and a sentence for each piece of evidence that it rests on.
 
-    A slice that is refuted refutes the claim. A slice that is open, a control that is not below the claim, and the lack of
-    controls each leave it inconclusive.
+    A slice that is refuted refutes the claim. A slice that is open, values that neither an answer nor the feature tells apart, a
+    control that is not below the claim, and a variable without any control each leave it inconclusive.
     """
     slices = [e for e in evidence if e.kind == "slice"]
     refuted = [

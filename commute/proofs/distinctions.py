@@ -9,7 +9,6 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 
 import numpy as np
-from scipy.spatial import cKDTree
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
@@ -36,6 +35,8 @@ class Distinction:
 
 def distinctions(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[Distinction]:
     """For each aligned variable that has values which no answer tells apart, how they are read from its feature."""
+    from scipy.spatial import cKDTree
+
     for variable in alignment:
         domain = algorithm.domain(variable)
         if not isinstance(domain, Finite):

@@ -140,8 +140,7 @@ def _pooled(network: Network, checked: Sequence[Checked], confidence: float) -> 
     right = np.concatenate([c.right for c in checked])
     changed = np.concatenate([c.pairs.changed for c in checked])
     alone = np.concatenate([agrees(network.run(c.pairs.base), c.pairs.expected) for c in checked])
-    counts = count(right), count(right[changed]), count(right[~changed]), count(alone)
-    return Accuracy(*counts, independent=True, confidence=confidence)
+    return Accuracy.of(right, alone, changed, independent=True, confidence=confidence)
 
 
 def _counterexample(algorithm: CausalModel, checked: Sequence[Checked], refuted: set[str]) -> Counterexample | None:

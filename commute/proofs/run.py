@@ -17,6 +17,7 @@ from commute.proofs.verdict import SearchedSite, Verdict
 from commute.runs.directory import RunDirectory
 from commute.runs.events import Event, OnEvent, ignore
 from commute.runs.provenance import git_state
+from commute.runs.seeds import plain_seed
 
 if TYPE_CHECKING:
     from commute.proofs.claim import Claim
@@ -54,13 +55,14 @@ def run_claim(
         parameters: that the claim was made with, to be noted in `run.json`.
         on_event: is told of progress.
     """
+    seed = plain_seed(seed)
     if runs is None:
         alignment, sites = _found(made, seed, on_event)
         return ClaimRun(_judged(made, alignment, sites, seed, None, on_event), None, resumed=False)
     hashes = fingerprint(made.algorithm, made.network, made.alignment, made.search)
     if file is not None:
         hashes["file"] = sha256(file.read_bytes()).hexdigest()
-    settings = {"at_least": made.at_least, "confidence": made.confidence, "battery": made.battery, "n": made.n, "seed": seed}
+    settings = {"at_least": made.at_least, "confidence": made.confidence, "battery": made.battery, "n": int(made.n), "seed": seed}
     run = RunDirectory.open(Path(runs), name or made.algorithm.name, {**settings, **hashes, "version": version("commute")})
     if run.has("verdict.json"):
         return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)

@@ -12,7 +12,7 @@ from matplotlib.figure import Figure
 from commute.proofs.verdict import SearchedSite, Variable
 
 _INK = "#0b0b0b"  # replaced by the page's text colour
-_ALIGNED, _OTHER, _BAR = "#2f6fdb", "#8a94a6", "#2f6fdb"
+_ALIGNED, _OTHER = "#2f6fdb", "#8a94a6"
 
 
 def graph_svg(variables: tuple[Variable, ...]) -> str:
@@ -51,7 +51,7 @@ def sites_svg(sites: tuple[SearchedSite, ...], at_least: float) -> str:
         for i, variable in enumerate(variables):
             heights = [next(s.iia for s in sites if s.site == name and s.variable == variable) for name in names]
             at = [place + i * thick for place in range(len(names))]
-            bars = axes.barh(at, heights, height=0.9 * thick, color=_BAR, alpha=1 - 0.6 * i / len(variables), label=variable)
+            bars = axes.barh(at, heights, height=0.9 * thick, color=_ALIGNED, alpha=1 - 0.6 * i / len(variables), label=variable)
             axes.bar_label(bars, [f"{variable} {h:.3f}" for h in heights], padding=3, color=_INK, fontsize=8)
         axes.axvline(at_least, color=_INK, linewidth=1, linestyle="--")
         axes.set_yticks([place + thick * (len(variables) - 1) / 2 for place in range(len(names))], names)

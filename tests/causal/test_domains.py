@@ -45,6 +45,13 @@ def test_an_interval_needs_finite_ends_in_order(ends):
         cm.Interval(*ends)
 
 
+def test_what_is_no_domain_is_an_error():
+    with pytest.raises(cm.CommuteError, match="made from a list of labels; given 5"):
+        cm.Finite(5)
+    with pytest.raises(cm.CommuteError, match="the ends of an Interval are numbers; given low='a'"):
+        cm.Interval("a", 1)
+
+
 def test_a_label_outside_is_named_with_its_row():
     with pytest.raises(cm.CommuteError, match=r"'1' \(row 1\) is not in its domain \{'10', '2'\}"):
         cm.Finite(("10", "2")).encode(np.array(["10", "1"]))

@@ -132,6 +132,12 @@ def test_every_problem_of_the_structure_is_reported_at_once():
         assert part in said, part
 
 
+@pytest.mark.parametrize("inputs", [{}, ["a"], None])
+def test_a_model_needs_inputs(inputs):
+    with pytest.raises(cm.CommuteError, match="inputs maps the name of each input to its domain"):
+        cm.CausalModel("none", inputs, {"v": lambda: 1})
+
+
 def test_a_cycle_is_named():
     with pytest.raises(cm.CommuteError, match="there is a cycle: (v -> w -> v|w -> v -> w)"):
         cm.CausalModel("loop", {"a": DIGITS}, {"v": lambda w: w, "w": lambda v: v})

@@ -88,6 +88,14 @@ def test_one_source_gives_every_variable_its_value(design):
         assert chisquare(counts).pvalue > 1e-4
 
 
+def test_numpy_integers_are_integers():
+    assert (
+        cm.pairs(EQUALITY, ["left"], np.int64(5), seed=np.int64(3))
+        .to_frame()
+        .equals(cm.pairs(EQUALITY, ["left"], 5, seed=3).to_frame())
+    )
+
+
 def test_a_small_sample_is_not_an_impossible_one():
     """The only change needs a rare source; drawing one pair that lacks it is no error."""
     model = cm.CausalModel("and", {"x": cm.Finite(range(50)), "y": cm.Bool}, {"v": lambda x: x == 0, "out": lambda v, y: v and y})

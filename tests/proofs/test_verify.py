@@ -430,6 +430,14 @@ def test_a_run_is_kept_and_found_again(tmp_path):
     assert events == []
 
 
+def test_numpy_integers_give_the_run_of_pythons(tmp_path):
+    search = replace(FOUND, method=cm.DAS(dims=np.int64(1), steps=np.int64(30), restarts=1), n=np.int64(512))
+    first = claim(n=np.int64(300), search=search).verify(seed=np.int64(2), runs=tmp_path)
+    assert claim(n=300).verify(seed=2, runs=tmp_path) == first
+    with pytest.raises(cm.CommuteError, match="a seed must be a whole number of at least 0; given -1"):
+        claim().verify(seed=-1)
+
+
 def test_what_a_verdict_depends_on_gives_it_a_folder_of_its_own(tmp_path):
     claim().verify(runs=tmp_path)
     claim(n=601).verify(runs=tmp_path)
