@@ -15,14 +15,19 @@ if TYPE_CHECKING:
     from commute.alignments.search import SearchResult, search
     from commute.alignments.spec import Search
     from commute.causal import library
-    from commute.causal.designs import pairs
+    from commute.causal.approximate import Approximation, approximation
+    from commute.causal.designs import exhaustive, pairs
+    from commute.causal.distinguishing import distinguishing_pairs
     from commute.causal.domains import Bool, Finite, Interval
-    from commute.causal.model import CausalModel
+    from commute.causal.mechanisms import Table
+    from commute.causal.model import CausalModel, Source
     from commute.causal.pairs import Pairs
-    from commute.errors import CommuteError
+    from commute.causal.tau import Tau
+    from commute.errors import CommuteError, SlowWarning
     from commute.models import zoo
     from commute.models.network import Network
     from commute.models.sites import Site
+    from commute.proofs.abstracts import abstracts, equivalent
     from commute.proofs.claim import Claim, claim
     from commute.proofs.verdict import Verdict
     from commute.proofs.verify import verify
@@ -32,6 +37,7 @@ __version__ = "0.1.0"
 _HOMES = {
     "Accuracy": "alignments.accuracy",
     "Alignment": "alignments.alignment",
+    "Approximation": "causal.approximate",
     "Bool": "causal.domains",
     "CausalModel": "causal.model",
     "Claim": "proofs.claim",
@@ -47,8 +53,17 @@ _HOMES = {
     "Search": "alignments.spec",
     "SearchResult": "alignments.search",
     "Site": "models.sites",
+    "SlowWarning": "errors",
+    "Source": "causal.model",
+    "Table": "causal.mechanisms",
+    "Tau": "causal.tau",
     "Verdict": "proofs.verdict",
+    "abstracts": "proofs.abstracts",
+    "approximation": "causal.approximate",
     "claim": "proofs.claim",
+    "distinguishing_pairs": "causal.distinguishing",
+    "equivalent": "proofs.abstracts",
+    "exhaustive": "causal.designs",
     "interchange_accuracy": "alignments.accuracy",
     "library": "causal",
     "pairs": "causal.designs",
@@ -61,6 +76,7 @@ __all__ = [
     "DAS",
     "Accuracy",
     "Alignment",
+    "Approximation",
     "Bool",
     "CausalModel",
     "Claim",
@@ -75,8 +91,17 @@ __all__ = [
     "Search",
     "SearchResult",
     "Site",
+    "SlowWarning",
+    "Source",
+    "Table",
+    "Tau",
     "Verdict",
+    "abstracts",
+    "approximation",
     "claim",
+    "distinguishing_pairs",
+    "equivalent",
+    "exhaustive",
     "interchange_accuracy",
     "library",
     "pairs",

@@ -13,6 +13,10 @@ class ModelError(CommuteError):
     """A causal model that is not well formed, or a setting or intervention that does not fit it."""
 
 
+class SlowWarning(UserWarning):
+    """Something is right but slow, and can be written to be fast."""
+
+
 class PairsError(CommuteError):
     """A request for interchange pairs that the model cannot meet."""
 

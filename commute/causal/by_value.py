@@ -73,7 +73,7 @@ class ByValue:
                 return drawn
             fresh = self.inputs.sample(generator, block)
             found = self.inputs.model.evaluate(fresh, {}, block)[variable]
-            _, served, used = np.intersect1d(_ranked(wanted[pending], block), _ranked(found, block), return_indices=True)
+            _, served, used = np.intersect1d(_ranked(wanted[pending], block), _ranked(codes(found), block), return_indices=True)
             for v, column in fresh.items():
                 drawn[v][pending[served]] = column[used]
             pending = np.delete(pending, served)
@@ -95,7 +95,6 @@ def _ranked(values: Column, most: int) -> Column:
 
 
 def codes(column: Column) -> Column:
-    """Integers that tell the values of a column apart."""
-    if column.dtype.kind == "i":
-        return column
-    return Finite(dict.fromkeys(column.tolist())).encode(column)
+    """Integers that tell the values of a column apart, [batch] of int64."""
+    coded = column if column.dtype.kind in "iu" else Finite(dict.fromkeys(column.tolist())).encode(column)
+    return coded.astype(np.int64)

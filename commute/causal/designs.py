@@ -1,12 +1,13 @@
 """Designs: how interchange pairs are chosen from a model's inputs."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.by_value import ByValue, codes
+from commute.causal.grids import BLOCK
 from commute.causal.inputs import ROUNDS, Condition, Inputs, draw_until
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs, answers, make_pairs
@@ -15,7 +16,7 @@ from commute.runs.seeds import stream
 
 Design = Literal["balanced", "uniform", "exhaustive"]
 
-_EXHAUSTIVE_ROWS = 2**24  # pairs that the exhaustive design builds at most
+EXHAUSTIVE_ROWS = 2**24  # pairs that the exhaustive design builds at once, at most
 _QUICK_ROUNDS = 8  # draws a row before a listed domain is searched for what is rare
 _SEARCHED = 2**27  # bases evaluated at most in that search
 _TRIED = 10_000  # interchanges tried before a variable counts as without effect
@@ -39,7 +40,7 @@ def pairs(
           output and half do not, wherever the values allow both; among the bases that do, rare values of the variables are as
           likely to be tried as common ones; uniform otherwise. Rows are independent.
         - `exhaustive`: every base with every source, in the domain's order. Rows share bases and sources, so they are not
-          independent; `n` is not given.
+          independent; `n` is not given. At most 2**24 pairs; `exhaustive` goes through more of them in blocks.
 
     Args:
         model: the algorithm.
@@ -54,10 +55,7 @@ def pairs(
         PairsError: for unknown names, when nothing meets `given`, when no interchange of the variables can change the output, or
             when the domain is too large to be exhausted.
     """
-    problems = [unknown("variable", v, model.graph) for v in variables if v not in model.graph]
-    problems += [f"{v!r} is named twice" for i, v in enumerate(variables) if v in variables[:i]]
-    if isinstance(variables, str) or not variables:
-        problems = [f"variables is a list of one or more names; given {variables!r}"]
+    problems = _misnamed(model, variables)
     if design not in get_args(Design):
         problems.append(unknown("design", design, get_args(Design)))
     elif (n is None) != (design == "exhaustive"):
@@ -68,7 +66,13 @@ def pairs(
     check(problems, PairsError, f"pairs of {model.name!r}")
     inputs = Inputs(model, given)
     if n is None:
-        return _exhaustive(inputs, variables)
+        rows = _exhaustive_rows(inputs, variables)
+        if rows > EXHAUSTIVE_ROWS:
+            raise PairsError(
+                f"there are {rows:,} pairs of {model.name!r}, more than the {EXHAUSTIVE_ROWS:,} that are built at once; go "
+                "through them with cm.exhaustive, draw a sample, or restrict the inputs with given="
+            )
+        return _exhaustive(inputs, variables, 0, rows)
     generator = seed if isinstance(seed, np.random.Generator) else stream(seed, "pairs")
     groups = [tuple(variables)] if one_source else [(v,) for v in variables]
     drawn = {group: (inputs if design == "uniform" else ByValue(inputs, group)).sample(generator, n) for group in groups}
@@ -85,16 +89,37 @@ def bases_for(model: CausalModel, values: Batch, *, seed: int | np.random.Genera
     return model.labels(_bases(Inputs(model), encoded, generator))
 
 
-def _exhaustive(inputs: Inputs, variables: Sequence[str]) -> Pairs:
-    each = rows_of(inputs.listed)
-    shape = (each,) * (1 + len(variables))
-    rows = each ** len(shape)
-    if rows > _EXHAUSTIVE_ROWS:
-        raise PairsError(
-            f"{each:,} inputs give {rows:,} pairs, more than the {_EXHAUSTIVE_ROWS:,} that are listed; draw a sample, or "
-            "restrict the inputs with given="
-        )
-    base, *sources = (take(inputs.listed, index) for index in np.unravel_index(np.arange(rows), shape))
+def exhaustive(
+    model: CausalModel, variables: Sequence[str], *, given: Condition | None = None, rows: int = BLOCK
+) -> Iterator[Pairs]:
+    """Every base with every source of each variable, in the domain's order, `rows` pairs at a time.
+
+    A block is made when it is asked for, so memory does not grow with the number of pairs.
+
+    Raises:
+        PairsError: for unknown names, and inputs that cannot be listed.
+    """
+    check([*_misnamed(model, variables), *not_counts(rows=rows)], PairsError, f"pairs of {model.name!r}")
+    inputs = Inputs(model, given)
+    total = _exhaustive_rows(inputs, variables)
+    return (_exhaustive(inputs, variables, start, min(start + rows, total)) for start in range(0, total, rows))
+
+
+def _misnamed(model: CausalModel, variables: Sequence[str]) -> list[str]:
+    if isinstance(variables, str) or not variables:
+        return [f"variables is a list of one or more names; given {variables!r}"]
+    problems = [unknown("variable", v, model.graph) for v in variables if v not in model.graph]
+    return problems + [f"{v!r} is named twice" for i, v in enumerate(variables) if v in variables[:i]]
+
+
+def _exhaustive_rows(inputs: Inputs, variables: Sequence[str]) -> int:
+    each: int = rows_of(inputs.listed) ** (1 + len(variables))
+    return each
+
+
+def _exhaustive(inputs: Inputs, variables: Sequence[str], start: int, stop: int) -> Pairs:
+    shape = (rows_of(inputs.listed),) * (1 + len(variables))
+    base, *sources = (take(inputs.listed, index) for index in np.unravel_index(np.arange(start, stop), shape))
     return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
 
 

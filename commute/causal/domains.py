@@ -10,6 +10,8 @@ import numpy as np
 from commute.causal.batches import Column, as_column
 from commute.errors import ModelError
 
+_SPREAD, _SMALL = 4, 1024  # whole labels that lie no further apart than this times their number, and this, are looked up
+_SHORT = 2**15  # codes that two signed bytes hold
 _SHOWN = 8  # labels that a message lists before it shortens
 
 
@@ -74,19 +76,56 @@ class Finite:
         order = np.argsort(self._labels, kind="stable")
         return self._labels[order], order
 
+    @cached_property
+    def _direct(self) -> tuple[int, Column] | None:
+        """The lowest label, and the code of each number from there on (-1 where it is no label), when the labels are whole."""
+        if self._labels.dtype.kind not in "bi":
+            return None
+        labels = self._labels.astype(np.int64)
+        low, high = int(labels.min()), int(labels.max())
+        if high - low > _SPREAD * len(self) + _SMALL:
+            return None
+        codes = np.full(high - low + 1, -1, dtype=np.int64 if len(self) > _SHORT else np.int16)
+        codes[labels - low] = np.arange(len(self))
+        return low, codes
+
+    @cached_property
+    def _counting(self) -> bool:
+        """Whether the labels are 0, 1, 2, …, or False and True, and so their own codes."""
+        return self._labels.dtype.kind in "bi" and bool((self._labels == np.arange(len(self))).all())
+
+    @cached_property
+    def code_type(self) -> np.dtype[Any]:
+        """The smallest unsigned integers that hold the codes; arithmetic on codes needs wider ones."""
+        return np.min_scalar_type(len(self) - 1)
+
     def encode(self, column: Column) -> Column:
-        """The code (place in the domain's order) of each label, [batch] of int64.
+        """The code (place in the domain's order) of each label, [batch] of `code_type`.
 
         Raises:
             ModelError: naming the first row whose label is not in the domain.
         """
         codes = self._search(column)
-        if (codes < 0).any():
+        if codes.dtype.kind == "i" and (codes < 0).any():
             row = int(np.argmax(codes < 0))
             raise ModelError(f"{_plain(column[row])!r} (row {row}) is not in its domain {self}")
-        return codes
+        return codes.astype(self.code_type, copy=False)
+
+    def find(self, column: Column) -> Column:
+        """The code of each label, [batch] of int64, -1 where it is not in the domain."""
+        return self._search(column).astype(np.int64, copy=False)
 
     def _search(self, column: Column) -> Column:
+        """The code of each label, -1 where it has none; unsigned where all have one."""
+        if self._direct is not None and column.dtype.kind in "biu" and len(column):
+            low, codes = self._direct
+            if (
+                self._counting and column.dtype == np.int64
+            ):  # the usual case in one pass: a negative number is a huge unsigned one
+                if column.view(np.uint64).max() < len(self):
+                    return column.astype(self.code_type)
+            elif column.min() >= low and column.max() < low + len(codes):
+                return codes.take(column.astype(np.int64) - low)
         if self._sorted is not None and column.dtype.kind in "biuf":
             labels, order = self._sorted
             places = np.searchsorted(labels, column).clip(max=len(labels) - 1)
@@ -97,11 +136,16 @@ class Finite:
 
     def decode(self, codes: Column) -> Column:
         """The label of each code, [batch]."""
-        return self._labels[codes]
+        return codes.astype(self._labels.dtype) if self._counting else self._labels.take(codes)
 
     def sample(self, generator: np.random.Generator, n: int) -> Column:
         """Draw `n` codes uniformly, [n]."""
-        return generator.integers(len(self), size=n)
+        return generator.integers(len(self), size=n).astype(self.code_type)
+
+    def grid(self, shape: tuple[int, ...], axis: int) -> Column:
+        """Every code along one axis of a grid of settings, as a column in the grid's order, [prod(shape)]."""
+        along = np.arange(len(self), dtype=self.code_type).reshape([-1 if i == axis else 1 for i in range(len(shape))])
+        return np.broadcast_to(along, shape).reshape(-1)
 
 
 @dataclass(frozen=True)
@@ -140,6 +184,12 @@ class Interval:
             row = int(np.argmax(outside))
             raise ModelError(f"{_plain(column[row])!r} (row {row}) is not in its domain {self}")
         return column.astype(np.float64)
+
+    def find(self, column: Column) -> Column:
+        """The numbers as float64, [batch], NaN where one is outside, or not a number."""
+        if column.dtype.kind not in "biuf":
+            return np.array([float(x) if x in self else np.nan for x in column.tolist()])
+        return np.where((column >= self.low) & (column <= self.high), column.astype(np.float64), np.nan)
 
     def decode(self, column: Column) -> Column:
         """The numbers themselves, [batch]."""

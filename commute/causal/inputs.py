@@ -34,8 +34,16 @@ class Inputs:
     @cached_property
     def finite(self) -> bool:
         """Whether the settings can be listed."""
-        domains = [self.model.domain(v) for v in self.model.inputs]
-        return all(isinstance(d, Finite) for d in domains) and prod(len(d) for d in domains if isinstance(d, Finite)) <= LISTED
+        open_ones = [self.model.domain(v) for v in self.model.inputs if v not in self._fixed]
+        return (
+            all(isinstance(d, Finite) for d in open_ones) and prod(len(d) for d in open_ones if isinstance(d, Finite)) <= LISTED
+        )
+
+    @cached_property
+    def _fixed(self) -> Batch:
+        """The inputs that the condition is about, each as a column of one row."""
+        given = self.given if isinstance(self.given, Mapping) else {}
+        return {v: self.model.domain(v).encode(as_column([x])) for v, x in given.items() if v in self.model.inputs}
 
     @cached_property
     def listed(self) -> Batch:
@@ -46,10 +54,11 @@ class Inputs:
         """
         if not self.finite:
             raise PairsError(f"the inputs of {self.model.name!r} are continuous or more than {LISTED:,}; they cannot be listed")
-        shape = [len(d) for d in map(self.model.domain, self.model.inputs) if isinstance(d, Finite)]
-        codes = np.unravel_index(np.arange(prod(shape)), shape)
-        columns = dict(zip(self.model.inputs, codes, strict=True))
-        kept = take(columns, self._meets(columns, prod(shape)))
+        domains = {v: d for v in self.model.inputs if v not in self._fixed and isinstance(d := self.model.domain(v), Finite)}
+        shape = tuple(map(len, domains.values()))
+        grid = {v: domain.grid(shape, axis) for axis, (v, domain) in enumerate(domains.items())}
+        columns = {v: grid[v] if v in grid else np.repeat(self._fixed[v], prod(shape)) for v in self.model.inputs}
+        kept = take(columns, self.meets(columns, prod(shape)))
         if not rows_of(kept):
             raise PairsError(f"no input of {self.model.name!r} meets the condition {self.given!r}")
         return kept
@@ -67,8 +76,11 @@ class Inputs:
         anything = Inputs(self.model)
         drawn, pending = draw_until(
             n,
-            lambda rows: anything.sample(generator, len(rows)),
-            lambda columns, rows: self._meets(columns, len(rows)),
+            lambda rows: {
+                **anything.sample(generator, len(rows)),
+                **{v: np.repeat(x, len(rows)) for v, x in self._fixed.items()},
+            },
+            lambda columns, rows: self.meets(columns, len(rows)),
             rounds=ROUNDS,
         )
         if len(pending):
@@ -80,7 +92,8 @@ class Inputs:
         """The model with the condition, a function, as one more mechanism."""
         return self.model.extended({_GIVEN: self.given} if callable(self.given) else {})
 
-    def _meets(self, columns: Batch, rows: int) -> Column:
+    def meets(self, columns: Batch, rows: int) -> Column:
+        """Which rows of input columns meet the condition, [rows] of bool."""
         if self.given is None:
             return np.ones(rows, dtype=bool)
         if callable(self.given):

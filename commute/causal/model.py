@@ -1,25 +1,44 @@
 """Causal models: the algorithm that a network is believed to run, as a graph with mechanisms."""
 
-from collections.abc import Callable, Iterable, Mapping, Sequence
-from typing import Any
+from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field
+from math import prod
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 import numpy as np
 
-from commute.causal.batches import Batch, as_column, is_batch
+from commute.causal.batches import Batch, Column, as_column, is_batch
 from commute.causal.domains import Domain, Finite, Interval
-from commute.causal.mechanisms import (
-    Equation,
-    Mechanism,
-    Table,
-    decoded,
-    named_mechanisms,
-    parents_of,
-    tabulated,
-)
+from commute.causal.equations import Equation, decoded
+from commute.causal.mechanisms import Coded, Mechanism, named_mechanisms, parents_of
 from commute.errors import ModelError, check, unknown
 
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
+
+    from commute.causal.drawing import Do
+    from commute.causal.tau import Tau
+
 Setting = Mapping[str, Any]  # a value for each variable: one label, or for a batch an array [batch]
+Target = str | tuple[str, str]  # a variable, or an edge: the variable as that child alone sees it
+
+_CHECKED_AT_ONCE = 2**12  # combinations of the parents' values up to which a mechanism is tabulated when its model is made
+
+
+@dataclass(frozen=True)
+class Source:
+    """Where an interchange takes a value from: a run of the model that is itself intervened on.
+
+    Attributes:
+        inputs: one setting or a batch.
+        do: interventions on this run, as in `CausalModel.solve`.
+        sources: interchanges in this run, as in `CausalModel.interchange`; a source may be a `Source` again.
+    """
+
+    inputs: Setting
+    do: Mapping[Any, Any] = field(default_factory=dict)
+    sources: "Mapping[Any, Setting | Source]" = field(default_factory=dict)
 
 
 class CausalModel:
@@ -29,10 +48,12 @@ class CausalModel:
         name: what the algorithm is called.
         inputs: the input variables and their domains, in order.
         mechanisms: functions, whose name is the variable and whose parameters are its parents, and mappings from a variable's
-            name to such a function.
+            name to such a function, to a sympy expression whose free symbols are the parents, or to a `Table`.
         outputs: the variables that a network's behaviour is compared on; the ones without children if not given.
         domains: domains of variables that mechanisms set. A finite domain is found by itself where the parents are finite and
             have at most 2**17 combinations of values.
+
+    Mechanisms are compiled to tables when they are first needed, small ones at once.
 
     Raises:
         ModelError: listing every problem of the model: unknown parents, cycles, names used twice, a mechanism that raises or
@@ -43,18 +64,31 @@ class CausalModel:
         self,
         name: str,
         inputs: Mapping[str, Domain],
-        mechanisms: Sequence[Mechanism | Mapping[str, Mechanism]] | Mapping[str, Mechanism],
+        mechanisms: Sequence[Mechanism | Mapping[str, Any]] | Mapping[str, Any],
         outputs: Sequence[str] | None = None,
         domains: Mapping[str, Domain] | None = None,
     ) -> None:
         if not isinstance(inputs, Mapping) or not inputs:
             raise ModelError(f"the causal model {name!r}: inputs maps the name of each input to its domain; given {inputs!r}")
         functions, problems = named_mechanisms(mechanisms)
+        self._build(name, inputs, functions, outputs, domains or {}, problems, {})
+
+    def _build(
+        self,
+        name: str,
+        inputs: Mapping[str, Domain],
+        functions: Mapping[str, Mechanism],
+        outputs: Sequence[str] | None,
+        domains: Mapping[str, Domain],
+        problems: list[str],
+        known: Mapping[str, Equation],
+    ) -> None:
+        """Make the model; equations among `known` that are still the same are kept, with what they have compiled."""
         parents: dict[str, tuple[str, ...]] = {}
         for variable, function in functions.items():
             parents[variable], wrong = parents_of(variable, function, {*inputs, *functions})
             problems += wrong
-        problems += _structure_problems(inputs, parents, outputs, domains or {})
+        problems += _structure_problems(inputs, parents, outputs, domains)
         check(problems, ModelError, f"the causal model {name!r}")
 
         self.name = name
@@ -66,39 +100,44 @@ class CausalModel:
         sinks = tuple(v for v in functions if not self.graph.out_degree(v))
         self.outputs = sinks if outputs is None else tuple(outputs)
         self.internal = tuple(v for v in functions if v not in self.outputs)
-        self._functions = functions
-        self._declared = dict(domains or {})
-        self._domains: dict[str, Domain | None] = {**dict.fromkeys(functions), **inputs, **(domains or {})}
-        self._equations = self._tabulate(parents)
+        self._functions = dict(functions)
+        self._given = dict(inputs)
+        self._declared = dict(domains)
+        self._equations = self._linked(parents, known)
+        self._check_small()
 
-    def _tabulate(self, parents: Mapping[str, tuple[str, ...]]) -> dict[str, Equation]:
-        """The equations in causal order; fills in the domains that tables reveal."""
+    def _linked(self, parents: Mapping[str, tuple[str, ...]], known: Mapping[str, Equation]) -> dict[str, Equation]:
+        """The equations in causal order, each holding on to those of its parents."""
         equations: dict[str, Equation] = {}
-        problems: list[str] = []
-        broken: set[str] = set()  # what follows a broken mechanism cannot be judged
         for variable in nx.lexicographical_topological_sort(self.graph, key=list(self.graph).index):
-            if variable in self.inputs:
+            if variable in self._given:
                 continue
-            near = {v: self._domains[v] for v in (*parents[variable], variable)}
-            equation = Equation(variable, self._functions[variable], parents[variable], near)
-            if broken.isdisjoint(parents[variable]):
-                try:
-                    equation = tabulated(equation)
-                except ModelError as error:
-                    problems.append(str(error))
-                    broken.add(variable)
-            else:
-                broken.add(variable)
-            equations[variable] = equation
-            self._domains[variable] = equation.domains[variable]
-        check(problems, ModelError, f"the causal model {self.name!r}")
+            near = {p: equations[p] if p in equations else self._given[p] for p in parents[variable]}
+            fresh = Equation(variable, self._functions[variable], near, self._declared.get(variable))
+            old = known.get(variable)
+            equations[variable] = old if old is not None and old.is_same(fresh) else fresh
         return equations
+
+    def _check_small(self) -> None:
+        """Tabulate what is small, so that mistakes in it show when the model is made."""
+        problems: list[str] = []
+        unjudged: set[str] = set()  # variables whose domain cannot be told without the work that is put off, or at all
+        for variable, equation in self._equations.items():
+            small = unjudged.isdisjoint(equation.parents) and prod(equation.shape or ()) <= _CHECKED_AT_ONCE
+            try:
+                _ = equation.table if small else None
+            except ModelError as error:
+                problems.append(str(error))
+                small = False
+            if not small and equation.declared is None:
+                unjudged.add(variable)
+        check(problems, ModelError, f"the causal model {self.name!r}")
 
     @classmethod
     def from_graph(
         cls,
         graph: nx.DiGraph,
-        mechanisms: Mapping[str, Mechanism],
+        mechanisms: Mapping[str, Any],
         *,
         name: str | None = None,
         outputs: Sequence[str] | None = None,
@@ -112,7 +151,8 @@ class CausalModel:
             ModelError: listing every edge or domain on which the graph and the mechanisms differ.
         """
         name = name or graph.name or "model"
-        problems = [unknown("variable in the graph", v, graph) for v in mechanisms if v not in graph]
+        functions, problems = named_mechanisms(mechanisms)
+        problems += [unknown("variable in the graph", v, graph) for v in mechanisms if v not in graph]
         known: dict[str, Domain] = {v: d for v, d in graph.nodes(data="domain") if d is not None}
         for variable in graph:
             drawn = set(graph.predecessors(variable))
@@ -122,7 +162,7 @@ class CausalModel:
                 elif variable not in known:
                     problems.append(f"the input {variable!r} needs a domain: graph.add_node({variable!r}, domain=…)")
                 continue
-            named = set(parents_of(variable, mechanisms[variable], graph)[0])
+            named = set(parents_of(variable, functions.get(variable, lambda: None), graph)[0])
             if named != drawn:
                 problems.append(f"{variable!r} has parents {sorted(drawn)} in the graph, {sorted(named)} in its mechanism")
         check(problems, ModelError, f"the causal model {name!r}")
@@ -141,9 +181,9 @@ class CausalModel:
 
     def known_domain(self, variable: str) -> Domain | None:
         """The domain of a variable, or None where none was declared and none could be found by tabulating."""
-        if variable not in self._domains:
-            raise ModelError(f"the causal model {self.name!r}: {unknown('variable', variable, self._domains)}")
-        return self._domains[variable]
+        if variable not in self.graph:
+            raise ModelError(f"the causal model {self.name!r}: {unknown('variable', variable, self.graph)}")
+        return self._given[variable] if variable in self._given else self._equations[variable].domain
 
     def domain(self, variable: str) -> Domain:
         """The domain of a variable.
@@ -156,13 +196,15 @@ class CausalModel:
             raise ModelError(f"the domain of {variable!r} is not known; give it as domains={{{variable!r}: Finite(…)}}")
         return domain
 
-    def solve(self, inputs: Setting, do: Setting | None = None) -> dict[str, Any]:
+    def solve(self, inputs: Setting, do: Mapping[Any, Any] | None = None, *, only: Sequence[str] | None = None) -> dict[str, Any]:
         """The value of every variable given the inputs, with the variables in `do` set instead of computed.
 
         Args:
             inputs: one setting (a label for each input) or a batch (an array or list [batch] for each input).
             do: for a variable a value, an array [batch] of values, or a function that receives the variable's old mechanism
-                and returns a new one (a soft intervention).
+                and returns a new one (a soft intervention). For an edge `(variable, child)` a value or an array: what that child
+                alone sees of the variable.
+            only: the variables to return; others are not decoded, nor computed where they are not needed.
 
         Returns:
             One label a variable for a setting, one array [batch] a variable for a batch.
@@ -170,91 +212,221 @@ class CausalModel:
         Raises:
             ModelError: listing every unknown or missing variable and value outside its domain.
         """
-        hard, soft = _split(do or {})
-        if soft:
-            return self._softened(soft, hard).solve(inputs, hard)
-        columns, rows, single = self.columns(inputs, hard)
-        fixed = {v: columns[v] for v in hard}
-        given = {v: columns[v] for v in self.inputs}
-        return self.labels(self.evaluate(given, fixed, rows), single=single)
+        return self._solved(Source(inputs, do or {}), only).labels(only)
 
-    def interchange(self, base: Setting, sources: Mapping[str, Setting]) -> dict[str, Any]:
+    def interchange(
+        self, base: Setting, sources: "Mapping[Any, Setting | Source]", *, only: Sequence[str] | None = None
+    ) -> dict[str, Any]:
         """Solve for `base` with each variable of `sources` set to the value that it takes for its own source.
 
-        This is the interchange intervention of 2301.04709, for several sources at once. `base` and each source are one setting
-        or batches of the same length; shapes and errors are those of `solve`.
+        This is the interchange intervention of 2301.04709, for several sources at once. Base and sources are settings or batches
+        of one length; a source that is one setting serves every row. A source may be a `Source`, a run that is itself intervened
+        on; an edge `(variable, child)` in place of a variable exchanges only what that child sees. Errors are those of `solve`.
         """
-        for variable in sources:
-            self.known_domain(variable)
-        return self.solve(base, {v: self.solve(source)[v] for v, source in sources.items()})
+        return self._solved(Source(base, sources=sources), only).labels(only)
 
-    def _softened(self, soft: Mapping[str, Callable[[Mechanism], Mechanism]], hard: Iterable[str]) -> "CausalModel":
+    def _solved(self, run: Source, wanted: Sequence[str] | None = None) -> "_Solved":
+        """A run, as far as the wanted variables need it."""
+        problems = [f"{_shown(t)} is both set and interchanged" for t in run.sources if t in run.do]
+        problems += self._unknown_targets([*run.do, *run.sources, *(wanted or ())])
+        soft = {t: x for t, x in run.do.items() if callable(x)}
+        problems += [f"a function changes a mechanism, but {_shown(t)} is none" for t in soft if t not in self._functions]
+        check(problems, ModelError, f"an intervention on the causal model {self.name!r}")
+        hard = {t: x for t, x in run.do.items() if t not in soft}
+        model = self._softened(soft, [*hard, *run.sources]) if soft else self
+        taken = {}
+        for target, source in run.sources.items():
+            seen = _variable(target)
+            found = self._solved(source if isinstance(source, Source) else Source(source), [seen])
+            taken[target] = found.column(seen, model.known_domain(seen)), found.single
+        columns, rows, single = model.columns(run.inputs, hard, taken)
+        fixed = {t: columns[t] for t in (*hard, *taken)}
+        given = {v: columns[v] for v in model.inputs}
+        return _Solved(model, model.evaluate(given, fixed, rows, wanted), single=single)
+
+    def _unknown_targets(self, targets: Iterable[Target]) -> list[str]:
+        edges = [_shown(edge) for edge in self.graph.edges]
+        return [
+            unknown("edge", _shown(t), edges) if isinstance(t, tuple) else unknown("variable", t, self.graph)
+            for t in targets
+            if not (self.graph.has_edge(*t) if isinstance(t, tuple) and len(t) == 2 else t in self.graph)  # noqa: PLR2004
+        ]
+
+    def _softened(self, soft: Mapping[Any, Callable[[Mechanism], Mechanism]], targets: Iterable[Target]) -> "CausalModel":
         """The model with soft interventions made; the variables that are set as well become constants of their old domain."""
-        wrong = [unknown("mechanism", v, self._functions) for v in soft if v not in self._functions]
-        check(wrong, ModelError, f"an intervention on the causal model {self.name!r}")
-        finite = {v: d for v in hard if v in self._functions and isinstance(d := self._domains.get(v), Finite)}
-        cut: dict[str, Mechanism] = {v: Table({}, np.zeros((), dtype=np.int64), d) for v, d in finite.items()}
-        domains = {**self._declared, **finite}
-        mechanisms = {**self._functions, **{v: change(self._functions[v]) for v, change in soft.items()}, **cut}
-        return CausalModel(self.name, {v: self.domain(v) for v in self.inputs}, mechanisms, self.outputs, domains)
+        finite = {v: d for v in targets if v in self._functions and isinstance(d := self.known_domain(str(v)), Finite)}
+        cut = {v: Coded({}, np.zeros((), dtype=np.int64), d) for v, d in finite.items()}
+        changed = {v: change(self._functions[v]) for v, change in soft.items()}
+        return self._remade({**self._functions, **changed, **cut}, {**self._declared, **finite})
 
-    def extended(self, mechanisms: Mapping[str, Mechanism]) -> "CausalModel":
+    def extended(self, mechanisms: Mapping[str, Any]) -> "CausalModel":
         """The same model with mechanisms added or replaced; its outputs stay.
 
         Raises:
             ModelError: as for a new model.
         """
-        inputs = {v: self.domain(v) for v in self.inputs}
-        return CausalModel(self.name, inputs, {**self._functions, **mechanisms}, self.outputs, self._declared)
+        return self._remade({**self._functions, **mechanisms}, self._declared)
+
+    def _remade(self, mechanisms: Mapping[str, Any], domains: Mapping[str, Domain]) -> "CausalModel":
+        functions, problems = named_mechanisms(mechanisms)
+        model = CausalModel.__new__(CausalModel)
+        model._build(  # noqa: SLF001  # of the same class
+            self.name, self._given, functions, self.outputs, domains, problems, self._equations
+        )
+        return model
+
+    def marginalize(self, variables: Iterable[str]) -> "tuple[CausalModel, Tau]":
+        """The model without some variables, and τ; see `commute.causal.algebra.marginalize`."""
+        from commute.causal.algebra import marginalize
+
+        return marginalize(self, variables)
+
+    def merge_variables(self, merged: Mapping[str, Sequence[str]]) -> "tuple[CausalModel, Tau]":
+        """The model with sets of variables merged into one each, and τ; see `commute.causal.algebra.merge_variables`."""
+        from commute.causal.algebra import merge_variables
+
+        return merge_variables(self, merged)
+
+    def merge_values(self, merged: Mapping[str, Mapping[Hashable, Hashable]]) -> "tuple[CausalModel, Tau]":
+        """The model with values of variables merged, and τ; see `commute.causal.value_merge.merge_values`."""
+        from commute.causal.value_merge import merge_values
+
+        return merge_values(self, merged)
+
+    def rename(self, names: Mapping[str, str]) -> "tuple[CausalModel, Tau]":
+        """The model with variables under other names, and τ; see `commute.causal.algebra.rename`."""
+        from commute.causal.algebra import rename
+
+        return rename(self, names)
+
+    def plot(self, *, setting: Setting | None = None, do: "Do" = (), ax: "Axes | None" = None) -> "Axes":
+        """Draw the graph, with the values of a setting and interventions highlighted; see `commute.causal.drawing.plot`."""
+        from commute.causal.drawing import plot
+
+        return plot(self, setting=setting, do=do, ax=ax)
+
+    def to_dot(self, *, setting: Setting | None = None, do: "Do" = ()) -> str:
+        """The same drawing as Graphviz text; see `commute.causal.drawing.to_dot`."""
+        from commute.causal.drawing import to_dot
+
+        return to_dot(self, setting=setting, do=do)
+
+    def _repr_html_(self) -> str:
+        from commute.causal.drawing import to_html
+
+        return to_html(self)
+
+    def to_json(self) -> str:
+        """The model as JSON; see `commute.causal.stored.to_json`."""
+        from commute.causal.stored import to_json
+
+        return to_json(self)
+
+    @classmethod
+    def from_json(cls, text: str) -> "CausalModel":
+        """The model that `to_json` wrote; see `commute.causal.stored.from_json`."""
+        from commute.causal.stored import from_json
+
+        return from_json(text)
 
     # The functions below work on columns: codes of finite variables, values of the others.
 
-    def columns(self, inputs: Setting, do: Setting | None = None) -> tuple[Batch, int, bool]:
-        """The columns of `inputs` and `do`, the number of rows, and whether it was one setting and not a batch."""
-        do = do or {}
-        problems = [f"the input {v!r} is missing" for v in self.inputs if v not in inputs and v not in do]
+    def columns(
+        self,
+        inputs: Setting,
+        do: Mapping[Any, Any] | None = None,
+        taken: Mapping[Any, tuple[Column, bool]] | None = None,
+    ) -> tuple[dict[Any, Column], int, bool]:
+        """The columns of inputs and interventions, the number of rows, and whether it was one setting and not a batch.
+
+        `taken` are columns that are coded already, each with whether it is one setting.
+        """
+        do, taken = do or {}, taken or {}
+        problems = [f"the input {v!r} is missing" for v in self.inputs if v not in inputs and v not in do and v not in taken]
         problems += [unknown("input", v, self.inputs) for v in inputs if v not in self.inputs]
-        problems += [unknown("variable", v, self._domains) for v in do if v not in self._domains]
+        problems += self._unknown_targets(do)
         check(problems, ModelError, f"a setting of the causal model {self.name!r}")
-        given = {**inputs, **do}
-        batches = {v: as_column(x) for v, x in given.items() if is_batch(x)}
-        lengths = {v: len(x) for v, x in batches.items()}
+        given = {t: as_column(x) if is_batch(x) else x for t, x in {**inputs, **do}.items()}
+        batches = {**{t: x for t, x in inputs.items() if is_batch(x)}, **{t: x for t, x in do.items() if is_batch(x)}}
+        lengths = {_shown(t): len(x) for t, x in batches.items()}
+        lengths |= {f"the source of {_shown(t)}": len(x) for t, (x, single) in taken.items() if not single}
         if len(set(lengths.values())) > 1:
             raise ModelError(f"the arrays of a batch must have one length; given {lengths}")
         rows = next(iter(lengths.values()), 1)
-        columns: Batch = {}
-        for variable, value in given.items():
-            if batches and variable in inputs and variable not in batches:
-                problems.append(f"the input {variable!r} is one label and others are arrays; repeat it for each row")
+        columns = {t: np.broadcast_to(x, (rows,)) for t, (x, _) in taken.items()}
+        for target, value in given.items():
+            if target in taken:
                 continue
-            column = batches[variable] if variable in batches else as_column([value])
-            domain = self._domains[variable]
+            if lengths and target not in batches and target not in do:
+                problems.append(f"the input {target!r} is one label and others are arrays; repeat it for each row")
+                continue
             try:
-                encoded = column if domain is None else domain.encode(column)
-                columns[variable] = encoded if variable in batches else np.broadcast_to(encoded, (rows,))
+                encoded = _encoded(value, self.known_domain(_variable(target)))
+                columns[target] = np.broadcast_to(encoded, (rows,))
             except ModelError as error:
-                problems.append(f"{variable!r}: {error}")
+                problems.append(f"{_shown(target)}: {error}")
         check(problems, ModelError, f"a setting of the causal model {self.name!r}")
-        return columns, rows, not batches
+        return columns, rows, not lengths
 
-    def evaluate(self, given: Batch, fixed: Batch, rows: int) -> Batch:
-        """Every variable's column from the inputs' columns, with the columns in `fixed` in place of computed ones."""
-        columns = {**given, **fixed}
+    def evaluate(self, given: Batch, fixed: Mapping[Any, Column], rows: int, wanted: Iterable[str] | None = None) -> Batch:
+        """Every variable's column from the inputs' columns, with the columns in `fixed` in place of computed ones.
+
+        With `wanted`, only what those variables need.
+        """
+        columns = {**given, **{t: x for t, x in fixed.items() if isinstance(t, str)}}
+        edges = {t: x for t, x in fixed.items() if isinstance(t, tuple)}
+        needed = self.needed(wanted, columns) if wanted is not None else self._equations
         for variable, equation in self._equations.items():
-            if variable not in fixed:
-                columns[variable] = equation.evaluate(columns, rows)
+            if variable in needed and variable not in columns:
+                seen = {p: edges[p, variable] for p in equation.parents if (p, variable) in edges} if edges else {}
+                columns[variable] = equation.evaluate({**columns, **seen} if seen else columns, rows)
         return columns
 
-    def labels(self, columns: Batch, *, single: bool = False) -> dict[str, Any]:
+    def needed(self, wanted: Iterable[str], known: Iterable[str]) -> set[str]:
+        """The variables to compute for the wanted ones when others are known."""
+        needed = set(wanted) - set(known)
+        for variable in reversed(self._equations):
+            if variable in needed:
+                needed |= set(self._equations[variable].parents) - set(known)
+        return needed
+
+    def labels(self, columns: Mapping[Any, Column], *, single: bool = False) -> dict[str, Any]:
         """The labels of columns, in the model's order: arrays [batch], or plain labels for a single setting."""
-        ordered = {v: decoded(columns[v], self._domains[v]) for v in self.graph if v in columns}
+        ordered = {v: decoded(columns[v], self.known_domain(v)) for v in self.graph if v in columns}
         return {v: column.tolist()[0] for v, column in ordered.items()} if single else ordered
 
 
-def _split(do: Setting) -> tuple[dict[str, Any], dict[str, Callable[[Mechanism], Mechanism]]]:
-    """Separate the hard interventions of a `do` from the soft ones."""
-    soft = {v: x for v, x in do.items() if callable(x)}
-    return {v: x for v, x in do.items() if v not in soft}, soft
+@dataclass(frozen=True)
+class _Solved:
+    """A run that was solved: the columns of `model`, which a soft intervention may have changed."""
+
+    model: CausalModel
+    columns: Batch
+    single: bool
+
+    def labels(self, only: Sequence[str] | None = None) -> dict[str, Any]:
+        kept = self.columns if only is None else {v: self.columns[v] for v in only}
+        return self.model.labels(kept, single=self.single)
+
+    def column(self, variable: str, domain: Domain | None) -> Column:
+        """A variable's column, coded by `domain`."""
+        own = self.model.known_domain(variable)
+        column = self.columns[variable]
+        return column if own == domain else _encoded(decoded(column, own), domain)
+
+
+def _encoded(value: Any, domain: Domain | None) -> Column:
+    column = value if isinstance(value, np.ndarray) and value.ndim else as_column([value])
+    return column if domain is None else domain.encode(column)
+
+
+def _variable(target: Target) -> str:
+    """The variable whose value an intervention sets: of an edge, where it begins."""
+    return target[0] if isinstance(target, tuple) else target
+
+
+def _shown(target: Target) -> str:
+    return " -> ".join(map(str, target)) if isinstance(target, tuple) else repr(target)
 
 
 def _structure_problems(

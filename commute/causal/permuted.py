@@ -8,7 +8,7 @@ from commute.causal.batches import Batch, Column
 from commute.causal.by_value import codes
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
-from commute.causal.mechanisms import Mechanism, Table
+from commute.causal.mechanisms import Coded, Mechanism
 from commute.causal.model import CausalModel
 
 _PROBES = 1000  # inputs on which a permuted variable must say something else
@@ -41,7 +41,7 @@ def _rearranged(model: CausalModel, variable: str, generator: np.random.Generato
         return None
     shuffled: Column = generator.permutation(equation.table.reshape(-1)).reshape(equation.table.shape)
     parents = {p: d for p in equation.parents if isinstance(d := equation.domains[p], Finite)}
-    return Table(parents, shuffled, domain)
+    return Coded(parents, shuffled, domain)
 
 
 def _renamed(before: Batch, after: Batch, variable: str) -> bool:

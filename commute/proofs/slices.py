@@ -73,7 +73,7 @@ def _transitions(algorithm: CausalModel, pairs: Pairs, variable: str) -> dict[st
 
 
 def _group(algorithm: CausalModel, inputs: dict[str, Column], variable: str, domain: Finite, groups: int) -> Column:
-    codes = domain.encode(algorithm.solve(inputs)[variable])
+    codes = domain.encode(algorithm.solve(inputs)[variable]).astype(np.int64)
     return codes * groups // len(domain)
 
 

@@ -100,7 +100,7 @@ class Verdict:
         status: `holds`, `refuted` or `inconclusive`.
         reasons: why, a sentence each.
         evidence: every slice and control.
-        accuracy: IIA over the pairs of all sets of variables together.
+        accuracy: IIA over the pairs of all sets of variables together; None where nothing was sampled.
         counterexample: a failing pair, if one was seen.
         algorithm: its name.
         network: its name.
@@ -109,12 +109,13 @@ class Verdict:
         at_least: the IIA claimed.
         confidence: of the verdict, over all slices at once.
         seed: of every random stream.
+        stated: what is claimed, where it is no IIA.
     """
 
     status: Status
     reasons: tuple[str, ...]
     evidence: tuple[Evidence, ...]
-    accuracy: Accuracy
+    accuracy: Accuracy | None
     counterexample: Counterexample | None
     algorithm: str
     network: str
@@ -123,10 +124,20 @@ class Verdict:
     at_least: float
     confidence: float
     seed: int
+    stated: str = ""
+
+    def __bool__(self) -> bool:
+        """Whether the claim holds; `refuted` and `inconclusive` are both false."""
+        return self.status == "holds"
 
     def __str__(self) -> str:
-        headline = f"{self.status}: {self.algorithm} in {self.network}, IIA >= {self.at_least} at confidence {self.confidence}"
-        return "\n  ".join([headline, str(self.accuracy), *self.told])
+        sampled = [] if self.accuracy is None else [str(self.accuracy)]
+        return "\n  ".join([f"{self.status}: {self.algorithm} in {self.network}, {self.claimed}", *sampled, *self.told])
+
+    @property
+    def claimed(self) -> str:
+        """What is claimed, in words."""
+        return self.stated or f"IIA ≥ {self.at_least} at confidence {self.confidence}"
 
     @property
     def told(self) -> list[str]:
@@ -134,10 +145,11 @@ class Verdict:
         told = list(self.reasons[:_REASONS])
         if self.reasons[_REASONS:]:
             told.append(f"… and {len(self.reasons) - _REASONS} more")
-        noop = self.accuracy.noop
-        told.append(
-            f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs"
-        )
+        if self.accuracy is not None:
+            noop = self.accuracy.noop
+            told.append(
+                f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs"
+            )
         if self.counterexample is not None:
             told.append(f"{'one pair that differs' if self.status == 'holds' else 'counterexample'}: {self.counterexample}")
         return told
@@ -182,7 +194,7 @@ class Verdict:
                     **record,
                     "reasons": tuple(record["reasons"]),
                     "evidence": tuple(_evidence(e) for e in record["evidence"]),
-                    "accuracy": _accuracy(record["accuracy"]),
+                    "accuracy": record["accuracy"] and _accuracy(record["accuracy"]),
                     "counterexample": record["counterexample"] and Counterexample(**record["counterexample"]),
                     "variables": tuple(Variable(**{**v, "parents": tuple(v["parents"])}) for v in record["variables"]),
                     "sites": tuple(SearchedSite(**s) for s in record["sites"]),

@@ -31,7 +31,7 @@ def write_page(verdict: Verdict, path: Path) -> None:
 
 
 def _mark(evidence: Evidence) -> str:
-    if evidence.count is None:
+    if evidence.kind == "control" and evidence.count is None:
         return "not applicable"
     if evidence.passed is None:
         return "open"

@@ -28,6 +28,12 @@ class Row:
     control: Evidence | None
     status: Status
 
+    def rate(self, count: Count | None, confidence: float) -> str:
+        """A count to read: its rate with bounds where pairs were sampled, as it is where everything was gone through."""
+        if count is None or not count.total:
+            return "–"
+        return str(count) if self.worst.level == "exact" else count.with_bounds(confidence)
+
 
 def rows(verdict: Verdict) -> list[Row]:
     """The network left alone, every variable, and every set of variables set jointly."""

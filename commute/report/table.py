@@ -6,7 +6,6 @@ from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
-from commute.alignments.binomial import Count
 from commute.proofs.verdict import Verdict
 from commute.report.rows import rows
 
@@ -15,7 +14,7 @@ COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
 
 def show(verdict: Verdict, console: Console) -> None:
     """Print the headline of a verdict, its table, what decided it, and the counterexample if there is one."""
-    claim = f" {verdict.algorithm!r} in {verdict.network!r}: IIA ≥ {verdict.at_least} at confidence {verdict.confidence}"
+    claim = f" {verdict.algorithm!r} in {verdict.network!r}: {verdict.claimed}"
     console.print(Text.assemble((verdict.status.upper(), f"bold {COLOURS[verdict.status]}"), claim))
     console.print(_table(verdict))
     for line in verdict.told:
@@ -31,13 +30,9 @@ def _table(verdict: Verdict) -> Table:
         cells = (
             row.variables,
             "\n".join(row.features).replace(", ", "\n") or "–",
-            _rate(row.overall, verdict),
-            _rate(row.changed, verdict),
+            row.rate(row.overall, verdict.confidence).replace(" [", "\n["),
+            row.rate(row.changed, verdict.confidence).replace(" [", "\n["),
             control,
         )
         table.add_row(*(Text(cell) for cell in cells), Text(row.status, style=COLOURS[row.status]))
     return table
-
-
-def _rate(count: Count | None, verdict: Verdict) -> str:
-    return count.with_bounds(verdict.confidence).replace(" ", "\n", 1) if count else "–"

@@ -8,7 +8,7 @@ from hypothesis import strategies as st
 
 import commute as cm
 from commute.causal.batches import as_column
-from tests.strategies import LABELS
+from commute.testing.strategies import LABELS
 
 Colour = Enum("Colour", {"RED": "red", "BLUE": "blue"}, type=str)
 Level = IntEnum("Level", {"LOW": 1, "HIGH": 2})

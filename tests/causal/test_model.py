@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import commute as cm
-from tests.strategies import batches_of, models, settings_of
+from commute.testing.strategies import batches, models, settings
 
 DIGITS = cm.Finite(range(3))
 
@@ -55,7 +55,7 @@ def test_a_soft_intervention_receives_the_old_mechanism():
 @given(st.data())
 def test_a_batch_is_its_rows(data):
     model = data.draw(models())
-    batch = data.draw(batches_of(model))
+    batch = data.draw(batches(model))
     solved = model.solve(batch)
     for row in range(len(batch[model.inputs[0]])):
         alone = model.solve({v: batch[v][row] for v in model.inputs})
@@ -65,7 +65,7 @@ def test_a_batch_is_its_rows(data):
 @given(st.data())
 def test_interchange_with_oneself_changes_nothing(data):
     model = data.draw(models())
-    base = data.draw(settings_of(model))
+    base = data.draw(settings(model))
     variables = data.draw(st.lists(st.sampled_from(sorted(model.graph)), unique=True))
     assert model.interchange(base, dict.fromkeys(variables, base)) == model.solve(base)
 
@@ -74,8 +74,8 @@ def test_interchange_with_oneself_changes_nothing(data):
 def test_interchange_is_solve_with_the_sources_values(data):
     """The definition of 2301.04709, computed variable by variable from the functions themselves."""
     model = data.draw(models())
-    base = data.draw(settings_of(model))
-    sources = {v: data.draw(settings_of(model)) for v in data.draw(st.lists(st.sampled_from(sorted(model.graph)), unique=True))}
+    base = data.draw(settings(model))
+    sources = {v: data.draw(settings(model)) for v in data.draw(st.lists(st.sampled_from(sorted(model.graph)), unique=True))}
     set_to = {v: _by_hand(model, source, {})[v] for v, source in sources.items()}
     assert model.interchange(base, sources) == _by_hand(model, base, set_to)
 
@@ -90,7 +90,7 @@ def _by_hand(model, inputs, set_to):
     return {v: values[v] for v in model.graph}
 
 
-def test_continuous_inputs_are_solved_row_by_row():
+def test_continuous_inputs_are_solved_as_they_are():
     model = cm.CausalModel("threshold", {"x": cm.Interval(0, 1)}, {"high": lambda x: x > 0.5, "twice": lambda x: 2 * x})
     solved = model.solve({"x": [0.25, 0.75]})
     assert solved["high"].tolist() == [False, True]
@@ -169,7 +169,7 @@ def test_every_mechanism_that_fails_is_reported_at_once():
         ({"a": 1, "b": 1}, {"sum": 9}, "'sum': 9"),
         ({"a": 1, "b": [1, 2]}, {}, "'a' is one label and others are arrays"),
         ({"a": [1], "b": [1, 2]}, {}, "one length"),
-        ({"a": 1, "b": 1}, {"summ": lambda old: old}, "no mechanism 'summ'"),
+        ({"a": 1, "b": 1}, {"summ": lambda old: old}, "no variable 'summ'; did you mean 'sum'"),
     ],
 )
 def test_a_setting_that_does_not_fit_is_an_error(given_inputs, do, said):

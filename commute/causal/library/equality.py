@@ -1,15 +1,25 @@
-"""Well-known algorithms, ready to be claimed of a network."""
+"""Equality of equalities."""
 
 from commute.causal.domains import Finite
+from commute.causal.library.parts import check_count
 from commute.causal.model import CausalModel
 
 
 def hierarchical_equality(values: int = 8) -> CausalModel:
     """Two pairs of objects: are both pairs equal, or both unequal? (2301.04709, section 2.6).
 
+    Variables:
+        - `a`, `b`, `c`, `d`: the objects.
+        - `left`: whether a and b are the same object; `right`: whether c and d are.
+        - `same`, the output: whether `left` and `right` agree.
+
     Args:
         values: how many objects there are, labelled 0, 1, ….
+
+    Raises:
+        ModelError: unless `values` is a whole number of at least 1.
     """
+    check_count("values", values)
 
     def left(a: int, b: int) -> bool:
         return a == b
@@ -22,13 +32,3 @@ def hierarchical_equality(values: int = 8) -> CausalModel:
 
     shapes = Finite(range(values))
     return CausalModel("hierarchical equality", dict.fromkeys("abcd", shapes), [left, right, same])
-
-
-def modular_addition(modulus: int) -> CausalModel:
-    """The sum of two numbers modulo another (2301.05217); the answer is the sum."""
-    residues = Finite(range(modulus))
-    return CausalModel(
-        f"addition modulo {modulus}",
-        {"a": residues, "b": residues},
-        {"sum": lambda a, b: (a + b) % modulus, "answer": lambda sum: sum},  # noqa: A006  # the parent's name
-    )

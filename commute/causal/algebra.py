@@ -1,0 +1,143 @@
+"""The algebra of abstraction: simpler models, each with the map τ under which it abstracts the first (2301.04709)."""
+
+from collections.abc import Iterable, Mapping, Sequence
+from itertools import product
+from math import prod
+
+import networkx as nx
+
+from commute.causal.composed import Component, Joint, Same, composed, named
+from commute.causal.domains import Domain, Finite
+from commute.causal.mechanisms import Mechanism
+from commute.causal.model import CausalModel
+from commute.causal.tau import Tau
+from commute.errors import ModelError, check, unknown
+
+_JOINT_VALUES = 2**20  # values of a merged variable at most
+
+
+def marginalize(model: CausalModel, variables: Iterable[str]) -> tuple[CausalModel, Tau]:
+    """The model without some variables: their children read what they read.
+
+    Raises:
+        ModelError: for unknown variables and inputs, or when no output is left.
+    """
+    gone = _listed(variables)
+    problems = [unknown("variable", v, model.graph) for v in gone if v not in model.graph]
+    problems += [f"{v!r} is an input; its value comes from outside, so it cannot be left out" for v in gone if v in model.inputs]
+    if not problems and set(model.outputs) <= set(gone):
+        problems.append("no output would be left")
+    check(problems, ModelError, f"marginalizing variables of {model.name!r}")
+    inner: dict[str, Mechanism] = {}
+    mechanisms: dict[str, Mechanism] = {}
+    for variable, equation in model.equations.items():
+        (inner if variable in gone else mechanisms)[variable] = composed(named(equation), inner)
+    made = remade(model, mechanisms, outputs=[v for v in model.outputs if v not in gone])
+    return made, Tau({v: Same(v) for v in made.graph})
+
+
+def merge_variables(model: CausalModel, merged: Mapping[str, Sequence[str]]) -> tuple[CausalModel, Tau]:
+    """The model with each set of variables in `merged` replaced by one variable, whose values are tuples.
+
+    Raises:
+        ModelError: for unknown or repeated variables, a name in use, inputs merged with other variables, domains that are not
+            finite, or a merge that makes the graph cyclic.
+    """
+    cells = {new: _listed(old) for new, old in merged.items()}
+    _check_cells(model, cells)
+    cell_of = {v: new for new, old in cells.items() for v in old}
+    domains = {new: _joint(model, old) for new, old in cells.items()}
+    component = {v: Component(new, i) for new, old in cells.items() for i, v in enumerate(old)}
+    within: dict[str, dict[str, Mechanism]] = {new: {} for new in cells}  # each member by what is outside of its cell
+    mechanisms: dict[str, Mechanism] = {}
+    for variable, equation in model.equations.items():
+        new = cell_of.get(variable)
+        own = within[new] if new else {}
+        mechanism = composed(named(equation), {**component, **own})
+        if new is None:
+            mechanisms[variable] = mechanism
+            continue
+        own[variable] = mechanism
+        if len(own) == len(cells[new]):
+            mechanisms[new] = composed(Joint(tuple(cells[new])), own)
+    inputs = {new: domains[new] if new in domains else model.domain(new) for new in (cell_of.get(v, v) for v in model.inputs)}
+    outputs = list(dict.fromkeys(cell_of.get(v, v) for v in model.outputs))
+    made = remade(model, mechanisms, inputs=inputs, outputs=outputs, domains=domains)
+    return made, Tau({v: Joint(tuple(cells[v])) if v in cells else Same(v) for v in made.graph})
+
+
+def rename(model: CausalModel, names: Mapping[str, str]) -> tuple[CausalModel, Tau]:
+    """The model with variables under other names.
+
+    Raises:
+        ModelError: for unknown variables and names that would occur twice.
+    """
+    new = {v: names.get(v, v) for v in model.graph}
+    problems = [unknown("variable", v, model.graph) for v in names if v not in model.graph]
+    problems += [f"there would be two variables {v!r}" for v in dict.fromkeys(new.values()) if [*new.values()].count(v) > 1]
+    check(problems, ModelError, f"renaming variables of {model.name!r}")
+    read = {v: Same(new[v]) for v in model.graph if new[v] != v}
+    made = remade(
+        model,
+        {new[v]: composed(named(e), read) for v, e in model.equations.items()},
+        inputs={new[v]: model.domain(v) for v in model.inputs},
+        outputs=[new[v] for v in model.outputs],
+        domains={new[v]: d for v in model.equations if (d := model.known_domain(v)) is not None},
+    )
+    return made, Tau({new[v]: Same(v) for v in model.graph})
+
+
+def remade(
+    model: CausalModel,
+    mechanisms: Mapping[str, Mechanism],
+    *,
+    inputs: Mapping[str, Domain] | None = None,
+    outputs: Sequence[str] | None = None,
+    domains: Mapping[str, Domain] | None = None,
+) -> CausalModel:
+    """A model with new mechanisms; what is not given stays, and so do the domains of variables that have a mechanism still."""
+    known = {v: d for v in mechanisms if v in model.graph and (d := model.known_domain(v)) is not None}
+    return CausalModel(
+        model.name,
+        {v: model.domain(v) for v in model.inputs} if inputs is None else inputs,
+        mechanisms,
+        model.outputs if outputs is None else outputs,
+        {**known, **{v: d for v, d in (domains or {}).items() if v in mechanisms}},
+    )
+
+
+def _listed(variables: Iterable[str]) -> list[str]:
+    if isinstance(variables, str):
+        raise ModelError(f"variables are given as a list of names; given {variables!r}")
+    return list(variables)
+
+
+def _joint(model: CausalModel, variables: Sequence[str]) -> Finite:
+    """The tuples of the variables' values."""
+    return Finite(product(*(d.values for v in variables if isinstance(d := model.domain(v), Finite))))
+
+
+def _check_cells(model: CausalModel, cells: Mapping[str, Sequence[str]]) -> None:
+    """Raise a ModelError that lists why the variables cannot be merged so."""
+    members = [v for old in cells.values() for v in old]
+    problems = [unknown("variable", v, model.graph) for v in members if v not in model.graph]
+    problems += [f"{v!r} is merged twice" for v in dict.fromkeys(members) if members.count(v) > 1]
+    problems += [f"{new!r} merges no variables" for new, old in cells.items() if not old]
+    problems += [f"the name {new!r} is in use" for new in cells if new in model.graph and new not in cells[new]]
+    check(problems, ModelError, f"merging variables of {model.name!r}")
+    for new, old in cells.items():
+        domains = {v: model.known_domain(v) for v in old}
+        endless = [v for v, d in domains.items() if not isinstance(d, Finite)]
+        if endless:
+            problems.append(f"{new!r} needs finite domains, which {endless} lack")
+        elif prod(len(d) for d in domains.values() if isinstance(d, Finite)) > _JOINT_VALUES:
+            problems.append(f"{new!r} would have more than {_JOINT_VALUES:,} values")
+        if len({v in model.inputs for v in old}) > 1:
+            problems.append(f"{new!r} merges inputs with variables that mechanisms set")
+    cell_of = {v: new for new, old in cells.items() for v in old}
+    graph = nx.DiGraph((cell_of.get(p, p), cell_of.get(v, v)) for p, v in model.graph.edges)
+    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
+    if not nx.is_directed_acyclic_graph(graph):
+        cycle = [edge[0] for edge in nx.find_cycle(graph)]
+        problems.append(f"the merge makes a cycle: {' -> '.join([*cycle, cycle[0]])}; merge what lies between as well")
+    check(problems, ModelError, f"merging variables of {model.name!r}")
