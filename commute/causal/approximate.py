@@ -7,7 +7,7 @@ from typing import Any
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, as_column, rows_of, take
+from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.equations import Equation, decoded
 from commute.causal.grids import BLOCK
 from commute.causal.inputs import Condition, Inputs
@@ -142,13 +142,12 @@ def _differing(high: CausalModel) -> Distance:
     return lambda mapped, above: np.logical_or.reduce([mapped[v] != above[v] for v in high.outputs]).astype(float)
 
 
-def _checked(distances: Any, rows: int) -> Column:
-    column = as_column(distances)
-    if column.dtype.kind not in "biuf" or len(column) != rows or not (column >= 0).all():
-        raise ModelError(
-            f"a distance gives {rows} numbers of at least 0, one a setting; given {column.dtype} {list(column.shape)}"
-        )
-    return column.astype(float)
+def _checked(given: Any, rows: int) -> Column:
+    distances = np.asarray(given)
+    if distances.dtype.kind not in "biuf" or distances.shape != (rows,) or not (distances >= 0).all():
+        found = f"{distances.dtype} of shape {list(distances.shape)}"
+        raise ModelError(f"a distance gives {rows} numbers of at least 0, one a setting; given {found}")
+    return distances.astype(float)
 
 
 def _hoeffding(expected: float, n: int, largest: float | None, confidence: float) -> tuple[float, float] | None:

@@ -98,7 +98,7 @@ def as_mechanism(given: Any) -> Mechanism:
     Raises:
         ModelError: when it is none of these.
     """
-    if type(given).__module__.split(".")[0] == "sympy":
+    if any((kind.__module__ or "").startswith("sympy.") for kind in type(given).__mro__):
         from commute.causal.symbolic import Expression  # whoever has an expression has paid for importing sympy
 
         return Expression(given)
