@@ -10,20 +10,32 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class Figure:
-    """A measured number that must not exceed its bar."""
+    """A measured number that must not exceed its bar, or with `floor` must reach it."""
 
     what: str
     measured: float
     bar: float
     unit: str
+    floor: bool = False
+
+    @property
+    def met(self) -> bool:
+        """Whether the number is on the right side of its bar."""
+        return self.measured >= self.bar if self.floor else self.measured <= self.bar
+
+
+def at_least(what: str, measured: float, bar: float, unit: str) -> Figure:
+    """A measured number that must reach its bar."""
+    return Figure(what, measured, bar, unit, floor=True)
 
 
 def report(figures: Sequence[Figure]) -> int:
     """Print the figures; the exit code, 1 where one misses its bar."""
     print(f"{os.cpu_count()} cores")
     for f in figures:
-        print(f"{'ok  ' if f.measured <= f.bar else 'MISS'} {f.what}: {f.measured:.2f} {f.unit} (bar {f.bar:g})")
-    return int(any(f.measured > f.bar for f in figures))
+        side = "at least" if f.floor else "at most"
+        print(f"{'ok  ' if f.met else 'MISS'} {f.what}: {f.measured:.2f} {f.unit} (bar: {side} {f.bar:g})")
+    return int(not all(f.met for f in figures))
 
 
 def seconds(command: Sequence[str]) -> float:

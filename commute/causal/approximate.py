@@ -7,9 +7,8 @@ from typing import Any
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.batches import BLOCK, Batch, Column, rows_of, take
 from commute.causal.equations import Equation, decoded
-from commute.causal.grids import BLOCK
 from commute.causal.inputs import Condition, Inputs
 from commute.causal.model import CausalModel
 from commute.causal.tau import Tau

@@ -1,6 +1,6 @@
 """Batches: the values of variables for many rows at once, one array a variable."""
 
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Mapping, Sequence
 from typing import Any, TypeVar
 
 import numpy as np
@@ -9,6 +9,7 @@ from commute.errors import ModelError
 
 Column = np.ndarray[Any, np.dtype[Any]]  # one variable's values, [batch]
 Key = TypeVar("Key")
+BLOCK = 2**16  # rows that are worked on at once, so that their columns stay in a processor's cache
 Batch = dict[str, Column]  # labels at the public face of the package; inside `causal` codes of finite variables
 
 
@@ -39,6 +40,12 @@ def _objects(values: Iterable[Any]) -> Column:
     for i, value in enumerate(listed):
         column[i] = value
     return column
+
+
+def joined(columns: Sequence[Column]) -> Column:
+    """Columns after each other; labels of different kinds stay what they are."""
+    kinds = {column.dtype.kind for column in columns}
+    return np.concatenate(columns if len(kinds) == 1 else [column.astype(object) for column in columns])
 
 
 def take(batch: Mapping[Key, Any], rows: Any) -> dict[Key, Any]:

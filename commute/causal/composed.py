@@ -5,21 +5,31 @@ from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from commute.causal.batches import Column
-from commute.causal.equations import Equation
+from commute.causal.batches import Column, as_column, rows_of
+from commute.causal.equations import Equation, decoded
 from commute.causal.mechanisms import Mechanism, parents_of
 
 
 @dataclass(frozen=True, eq=False)
-class Named:
-    """A function together with the parents that it reads."""
+class Compiled:
+    """An equation as a mechanism: its parents are fixed, and its table serves for arrays."""
 
-    function: Mechanism
-    parents: tuple[str, ...]
+    equation: Equation
+
+    @property
+    def parents(self) -> tuple[str, ...]:
+        """The equation's parents."""
+        return self.equation.parents
 
     def __call__(self, **given: Any) -> Any:
-        """The function's value."""
-        return self.function(**given)
+        """The value at one setting of the parents."""
+        return self.equation.function(**given)
+
+    def arrays(self, **given: Column) -> Column:
+        """The values at many settings."""
+        domains = self.equation.domains
+        columns = {p: x if (d := domains[p]) is None else d.encode(as_column(x)) for p, x in given.items()}
+        return decoded(self.equation.evaluate(columns, rows_of(columns)), self.equation.domain)
 
 
 @dataclass(frozen=True, eq=False)
@@ -48,6 +58,10 @@ class Joint:
         """The values, in the order of `parents`."""
         return tuple(given[p] for p in self.parents)
 
+    def arrays(self, **given: Column) -> Column:
+        """The tuples at many settings."""
+        return as_column(list(zip(*(given[p].tolist() for p in self.parents), strict=True)))
+
 
 @dataclass(frozen=True, eq=False)
 class Component:
@@ -64,6 +78,10 @@ class Component:
     def __call__(self, **given: Any) -> Any:
         """The value at `place`."""
         return given[self.variable][self.place]
+
+    def arrays(self, **given: Column) -> Column:
+        """The values at many settings."""
+        return as_column([x[self.place] for x in given[self.variable].tolist()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -82,6 +100,10 @@ class Relabelled:
         """The new label."""
         value = given[self.variable]
         return self.labels.get(value, value)
+
+    def arrays(self, **given: Column) -> Column:
+        """The new labels at many settings."""
+        return as_column([self.labels.get(x, x) for x in given[self.variable].tolist()])
 
 
 @dataclass(frozen=True, eq=False)
@@ -126,8 +148,7 @@ def reads(mechanism: Mechanism) -> tuple[str, ...]:
 
 def named(equation: Equation) -> Mechanism:
     """The equation's mechanism with its parents fixed, whatever other variables there will be."""
-    function = equation.function
-    return function if hasattr(function, "parents") else Named(function, equation.parents)
+    return equation.function if hasattr(equation.function, "formula") else Compiled(equation)
 
 
 def _substituted(outer: Mechanism, inner: Mapping[str, Mechanism]) -> Mechanism | None:

@@ -5,9 +5,8 @@ from typing import Literal, get_args
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.batches import BLOCK, Batch, Column, rows_of, take
 from commute.causal.by_value import ByValue, codes
-from commute.causal.grids import BLOCK
 from commute.causal.inputs import ROUNDS, Condition, Inputs, draw_until
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs, answers, make_pairs

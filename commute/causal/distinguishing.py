@@ -5,11 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.batches import BLOCK, Batch, Column, rows_of, take
 from commute.causal.designs import EXHAUSTIVE_ROWS
 from commute.causal.domains import Interval
 from commute.causal.equivalence import check_comparable
-from commute.causal.grids import BLOCK
 from commute.causal.inputs import Condition, Inputs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs, make_pairs

@@ -1,9 +1,10 @@
 """Equations: mechanisms compiled, so that a batch is answered by one look-up or one call on arrays."""
 
+import inspect
 import warnings
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
 from dataclasses import dataclass
-from functools import cached_property
+from functools import cached_property, reduce
 from itertools import product
 from math import prod
 from typing import Any
@@ -78,8 +79,25 @@ class Equation:
         """The code of the value for every combination of the parents' codes, [parent 1's values, parent 2's, …], if tabulated."""
         return self._compiled[0]
 
-    @cached_property
+    @property
     def _compiled(self) -> tuple[Column | None, Domain | None]:
+        waiting = [self]  # no recursion: a chain of mechanisms may be long
+        while waiting:
+            pending = [e for e in waiting[-1].near.values() if isinstance(e, Equation) and e.declared is None and not e.is_made]
+            if pending and not waiting[-1].is_made:
+                waiting += pending
+            else:
+                _ = waiting.pop().made
+        return self.made
+
+    @property
+    def is_made(self) -> bool:
+        """Whether it has been compiled."""
+        return "made" in self.__dict__
+
+    @cached_property
+    def made(self) -> tuple[Column | None, Domain | None]:
+        """The table and the domain that it reveals; those of the parents are made first."""
         function = self.function
         if isinstance(function, Coded) and self.declared in (None, function.domain) and self.domains == dict(function.parents):
             return function.codes.astype(function.domain.code_type), function.domain
@@ -102,11 +120,12 @@ class Equation:
         return as_column([self.call(row) for row in settings])
 
     @cached_property
-    def _flat(self) -> tuple[Column, list[int]] | None:
-        """The table as one axis, and how far apart on it the values of each parent are."""
+    def _flat(self) -> tuple[Column, dict[str, Any]] | None:
+        """The table as one axis, and how far apart on it the values of each parent are; codes are too narrow for places on it."""
         if self.table is None:
             return None
-        return self.table.reshape(-1), [prod(self.table.shape[i + 1 :]) for i in range(len(self.parents))]
+        wide = np.min_scalar_type(self.table.size)
+        return self.table.reshape(-1), {p: wide.type(prod(self.table.shape[i + 1 :])) for i, p in enumerate(self.parents)}
 
     def evaluate(self, columns: Batch, rows: int) -> Column:
         """The variable's column given its parents' columns, [batch] of `rows`."""
@@ -114,12 +133,7 @@ class Equation:
             table, strides = self._flat
             if not self.near:
                 return np.broadcast_to(table, (rows,))
-            wide = np.min_scalar_type(table.size)  # codes alone are too narrow for places in the table
-            place = np.zeros((), dtype=wide)
-            for parent, stride in zip(self.parents, strides, strict=True):
-                scaled = columns[parent].astype(wide)
-                place = place + (scaled if stride == 1 else np.multiply(scaled, wide.type(stride), out=scaled))
-            return table.take(place)
+            return table.take(reduce(np.add, (_scaled(columns[p], stride) for p, stride in strides.items())))
         values = self._values([decoded(columns[p], d) for p, d in self.domains.items()], rows)
         own = self.domain
         try:
@@ -157,12 +171,13 @@ class Equation:
 
     @cached_property
     def _warned(self) -> None:
-        warnings.warn(
+        place = _caller()
+        warnings.warn_explicit(
             f"the mechanism of {self.variable!r} is called once a row: it has no table, since its parents' values are not finite "
             f"or have more than {TABLE_ROWS:,} combinations, and does not take arrays as it takes single values; where it can, "
             "write it for arrays (np.where instead of if, & instead of and) or in sympy",
             SlowWarning,
-            stacklevel=2,
+            *place,
         )
 
     def call(self, row: Sequence[Any]) -> Any:
@@ -180,6 +195,19 @@ class Equation:
         said = str(error)
         own = f"the mechanism of {self.variable!r}"
         return error if said.startswith(own) else ModelError(f"{own}: {said}")
+
+
+def _caller() -> tuple[str, int]:
+    """The file and line that called the package, which is where something can be changed."""
+    frame: Any = inspect.currentframe()
+    while frame.f_back is not None and frame.f_globals.get("__name__", "").startswith(("commute.", "functools")):
+        frame = frame.f_back
+    return frame.f_code.co_filename, frame.f_lineno
+
+
+def _scaled(codes: Column, stride: Any) -> Column:
+    wide = codes.astype(stride.dtype)
+    return wide if stride == 1 else np.multiply(wide, stride, out=wide)
 
 
 def decoded(column: Column, domain: Domain | None) -> Column:

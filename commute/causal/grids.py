@@ -6,10 +6,8 @@ from math import prod
 
 import numpy as np
 
-from commute.causal.batches import Batch
+from commute.causal.batches import BLOCK, Batch
 from commute.causal.domains import Finite
-
-BLOCK = 2**16  # settings in a block at most, so that a block's columns stay in a processor's cache
 
 
 def blocks(domains: Mapping[str, Finite], *, rows: int = BLOCK) -> Iterator[Batch]:

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Any
 import networkx as nx
 import numpy as np
 
-from commute.causal.batches import Batch, Column, as_column, is_batch
+from commute.causal.batches import BLOCK, Batch, Column, as_column, is_batch, joined
 from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.equations import Equation, decoded
 from commute.causal.mechanisms import Coded, Mechanism, named_mechanisms, parents_of
@@ -39,6 +39,11 @@ class Source:
     inputs: Setting
     do: Mapping[Any, Any] = field(default_factory=dict)
     sources: "Mapping[Any, Setting | Source]" = field(default_factory=dict)
+
+    def rows(self, rows: slice) -> "Source":
+        """The run for some rows of its batches; what is one value or setting stays."""
+        sources = {t: s.rows(rows) if isinstance(s, Source) else _rows(s, rows) for t, s in self.sources.items()}
+        return Source(_rows(self.inputs, rows), _rows(self.do, rows), sources)
 
 
 class CausalModel:
@@ -109,7 +114,8 @@ class CausalModel:
     def _linked(self, parents: Mapping[str, tuple[str, ...]], known: Mapping[str, Equation]) -> dict[str, Equation]:
         """The equations in causal order, each holding on to those of its parents."""
         equations: dict[str, Equation] = {}
-        for variable in nx.lexicographical_topological_sort(self.graph, key=list(self.graph).index):
+        order = {v: i for i, v in enumerate(self.graph)}
+        for variable in nx.lexicographical_topological_sort(self.graph, key=order.__getitem__):
             if variable in self._given:
                 continue
             near = {p: equations[p] if p in equations else self._given[p] for p in parents[variable]}
@@ -212,7 +218,7 @@ class CausalModel:
         Raises:
             ModelError: listing every unknown or missing variable and value outside its domain.
         """
-        return self._solved(Source(inputs, do or {}), only).labels(only)
+        return self._answered(Source(inputs, do or {}), only)
 
     def interchange(
         self, base: Setting, sources: "Mapping[Any, Setting | Source]", *, only: Sequence[str] | None = None
@@ -223,7 +229,18 @@ class CausalModel:
         of one length; a source that is one setting serves every row. A source may be a `Source`, a run that is itself intervened
         on; an edge `(variable, child)` in place of a variable exchanges only what that child sees. Errors are those of `solve`.
         """
-        return self._solved(Source(base, sources=sources), only).labels(only)
+        return self._answered(Source(base, sources=sources), only)
+
+    def _answered(self, run: Source, only: Sequence[str] | None) -> dict[str, Any]:
+        """The labels of a run; a long batch is solved in blocks, whose columns stay in a processor's cache."""
+        rows = next((len(x) for x in run.inputs.values() if is_batch(x)), 0)
+        if rows > BLOCK:
+            try:
+                parts = [self._solved(run.rows(slice(i, i + BLOCK)), only).labels(only) for i in range(0, rows, BLOCK)]
+                return {v: joined([part[v] for part in parts]) for v in parts[0]}
+            except ModelError:  # told again below, where rows are counted from the beginning
+                pass
+        return self._solved(run, only).labels(only)
 
     def _solved(self, run: Source, wanted: Sequence[str] | None = None) -> "_Solved":
         """A run, as far as the wanted variables need it."""
@@ -245,12 +262,9 @@ class CausalModel:
         return _Solved(model, model.evaluate(given, fixed, rows, wanted), single=single)
 
     def _unknown_targets(self, targets: Iterable[Target]) -> list[str]:
-        edges = [_shown(edge) for edge in self.graph.edges]
-        return [
-            unknown("edge", _shown(t), edges) if isinstance(t, tuple) else unknown("variable", t, self.graph)
-            for t in targets
-            if not (self.graph.has_edge(*t) if isinstance(t, tuple) and len(t) == 2 else t in self.graph)  # noqa: PLR2004
-        ]
+        wrong = [t for t in targets if not (t in self.graph.edges if isinstance(t, tuple) else t in self.graph)]
+        edges = [_shown(edge) for edge in self.graph.edges] if wrong else []
+        return [unknown("edge", _shown(t), edges) if isinstance(t, tuple) else unknown("variable", t, self.graph) for t in wrong]
 
     def _softened(self, soft: Mapping[Any, Callable[[Mechanism], Mechanism]], targets: Iterable[Target]) -> "CausalModel":
         """The model with soft interventions made; the variables that are set as well become constants of their old domain."""
@@ -353,7 +367,7 @@ class CausalModel:
         if len(set(lengths.values())) > 1:
             raise ModelError(f"the arrays of a batch must have one length; given {lengths}")
         rows = next(iter(lengths.values()), 1)
-        columns = {t: np.broadcast_to(x, (rows,)) for t, (x, _) in taken.items()}
+        columns = {t: _repeated(x, rows) for t, (x, _) in taken.items()}
         for target, value in given.items():
             if target in taken:
                 continue
@@ -361,8 +375,7 @@ class CausalModel:
                 problems.append(f"the input {target!r} is one label and others are arrays; repeat it for each row")
                 continue
             try:
-                encoded = _encoded(value, self.known_domain(_variable(target)))
-                columns[target] = np.broadcast_to(encoded, (rows,))
+                columns[target] = _repeated(_encoded(value, self.known_domain(_variable(target))), rows)
             except ModelError as error:
                 problems.append(f"{_shown(target)}: {error}")
         check(problems, ModelError, f"a setting of the causal model {self.name!r}")
@@ -415,9 +428,17 @@ class _Solved:
         return column if own == domain else _encoded(decoded(column, own), domain)
 
 
+def _rows(batch: Mapping[Any, Any], rows: slice) -> dict[Any, Any]:
+    return {t: x[rows] if is_batch(x) else x for t, x in batch.items()}
+
+
 def _encoded(value: Any, domain: Domain | None) -> Column:
     column = value if isinstance(value, np.ndarray) and value.ndim else as_column([value])
     return column if domain is None else domain.encode(column)
+
+
+def _repeated(column: Column, rows: int) -> Column:
+    return column if len(column) == rows else np.broadcast_to(column, (rows,))
 
 
 def _variable(target: Target) -> str:
