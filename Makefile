@@ -24,6 +24,7 @@ lint: .venv/ready  ## style, types and layers
 
 bench: .venv/ready  ## figures beside their bars
 	$(BIN)/python -m benchmarks.imports
+	$(BIN)/python -m benchmarks.causal
 	$(BIN)/python -m benchmarks.claims
 
 clean:

@@ -56,6 +56,13 @@ def test_the_readmes_own_module_runs(tmp_path):
     assert re.match(r"(holds|refuted|inconclusive): ", done.stdout)
 
 
+def test_the_readmes_models_run(capsys):
+    """The lines about causal models by themselves say what they print."""
+    program = readme_blocks("python")[2]
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
+
+
 @pytest.mark.slow
 def test_the_demo_holds_with_controls_well_below(tmp_path, capsys):
     assert exit_code(["demo", "--runs", str(tmp_path)]) == 0

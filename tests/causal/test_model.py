@@ -177,6 +177,50 @@ def test_a_setting_that_does_not_fit_is_an_error(given_inputs, do, said):
         sum_then_carry().solve(given_inputs, do)
 
 
+EQUALITY = cm.library.hierarchical_equality(3)
+BASE = {"a": 1, "b": 1, "c": 2, "d": 2}
+
+
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: EQUALITY.solve(BASE, {("left", "sme"): True}), "no edge 'left -> sme'; did you mean 'left -> same'?"),
+        (lambda: EQUALITY.solve(BASE, {("left", "same"): 3}), r"left -> same: 3 \(row 0\) is not in its domain"),
+        (
+            lambda: EQUALITY.solve(BASE, {("left", "same"): lambda old: old}),
+            "a function changes a mechanism, but left -> same is",
+        ),
+        (lambda: EQUALITY.solve(BASE, {"a": lambda old: old}), "a function changes a mechanism, but 'a' is none"),
+        (lambda: EQUALITY.interchange(BASE, {"lft": BASE}), "no variable 'lft'; did you mean 'left'?"),
+        (lambda: EQUALITY.interchange(BASE, {"left": cm.Source(BASE, do={"rigt": True})}), "no variable 'rigt'"),
+        (
+            lambda: EQUALITY.interchange(BASE, {"left": cm.Source(BASE, do={"a": 1}, sources={"a": BASE})}),
+            "'a' is both set and interchanged",
+        ),
+        (
+            lambda: EQUALITY.interchange({v: [x, x] for v, x in BASE.items()}, {"left": {v: [x] * 3 for v, x in BASE.items()}}),
+            "one length; given .*the source of 'left'.*3",
+        ),
+        (
+            lambda: EQUALITY.solve({v: np.full(70_000, x) for v, x in BASE.items()} | {"a": np.arange(70_000) // 69_999 * 5}),
+            "row 69999",
+        ),
+    ],
+)
+def test_an_intervention_that_does_not_fit_is_an_error(call, said):
+    with pytest.raises(cm.CommuteError, match=said):
+        call()
+
+
+def test_interventions_on_every_kind_of_variable_in_batches():
+    batch = {v: [x, 0] for v, x in BASE.items()}
+    assert EQUALITY.solve(batch, {"a": 0})["left"].tolist() == [False, True]
+    assert EQUALITY.solve(batch, dict(BASE))["same"].tolist() == [True, True]
+    assert EQUALITY.interchange(batch, {"left": {**BASE, "a": 0}})["same"].tolist() == [False, False]
+    long = {v: np.tile(x, 50_000) for v, x in batch.items()}
+    assert EQUALITY.solve(long, {"left": np.arange(100_000) % 2 == 0})["same"].tolist() == [True, False] * 50_000
+
+
 def test_from_graph_takes_domains_from_the_nodes():
     graph = nx.DiGraph([("a", "sum"), ("b", "sum")], name="adder")
     graph.nodes["a"]["domain"] = graph.nodes["b"]["domain"] = DIGITS
