@@ -19,8 +19,9 @@ if TYPE_CHECKING:
     from commute.causal.designs import exhaustive, pairs
     from commute.causal.distinguishing import distinguishing_pairs
     from commute.causal.domains import Bool, Finite, Interval
+    from commute.causal.interventions import Source
     from commute.causal.mechanisms import Table
-    from commute.causal.model import CausalModel, Source
+    from commute.causal.model import CausalModel
     from commute.causal.pairs import Pairs
     from commute.causal.tau import Tau
     from commute.errors import CommuteError, SlowWarning
@@ -54,7 +55,7 @@ _HOMES = {
     "SearchResult": "alignments.search",
     "Site": "models.sites",
     "SlowWarning": "errors",
-    "Source": "causal.model",
+    "Source": "causal.interventions",
     "Table": "causal.mechanisms",
     "Tau": "causal.tau",
     "Verdict": "proofs.verdict",

@@ -1,7 +1,7 @@
 """Causal models: the algorithm that a network is believed to run, as a graph with mechanisms."""
 
 from collections.abc import Callable, Hashable, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
@@ -9,9 +9,11 @@ import networkx as nx
 import numpy as np
 
 from commute.causal.batches import BLOCK, Batch, Column, as_column, is_batch, joined
-from commute.causal.domains import Domain, Finite, Interval
+from commute.causal.domains import Domain, Finite
 from commute.causal.equations import Equation, decoded
+from commute.causal.interventions import Setting, Source, Target, shown, unknown_targets, variable_of
 from commute.causal.mechanisms import Coded, Mechanism, named_mechanisms, parents_of
+from commute.causal.structure import differences, structure_problems
 from commute.errors import ModelError, check, unknown
 
 if TYPE_CHECKING:
@@ -20,30 +22,7 @@ if TYPE_CHECKING:
     from commute.causal.drawing import Do
     from commute.causal.tau import Tau
 
-Setting = Mapping[str, Any]  # a value for each variable: one label, or for a batch an array [batch]
-Target = str | tuple[str, str]  # a variable, or an edge: the variable as that child alone sees it
-
 _CHECKED_AT_ONCE = 2**12  # combinations of the parents' values up to which a mechanism is tabulated when its model is made
-
-
-@dataclass(frozen=True)
-class Source:
-    """Where an interchange takes a value from: a run of the model that is itself intervened on.
-
-    Attributes:
-        inputs: one setting or a batch.
-        do: interventions on this run, as in `CausalModel.solve`.
-        sources: interchanges in this run, as in `CausalModel.interchange`; a source may be a `Source` again.
-    """
-
-    inputs: Setting
-    do: Mapping[Any, Any] = field(default_factory=dict)
-    sources: "Mapping[Any, Setting | Source]" = field(default_factory=dict)
-
-    def rows(self, rows: slice) -> "Source":
-        """The run for some rows of its batches; what is one value or setting stays."""
-        sources = {t: s.rows(rows) if isinstance(s, Source) else _rows(s, rows) for t, s in self.sources.items()}
-        return Source(_rows(self.inputs, rows), _rows(self.do, rows), sources)
 
 
 class CausalModel:
@@ -93,7 +72,7 @@ class CausalModel:
         for variable, function in functions.items():
             parents[variable], wrong = parents_of(variable, function, {*inputs, *functions})
             problems += wrong
-        problems += _structure_problems(inputs, parents, outputs, domains)
+        problems += structure_problems(inputs, parents, outputs, domains)
         check(problems, ModelError, f"the causal model {name!r}")
 
         self.name = name
@@ -157,20 +136,8 @@ class CausalModel:
             ModelError: listing every edge or domain on which the graph and the mechanisms differ.
         """
         name = name or graph.name or "model"
-        functions, problems = named_mechanisms(mechanisms)
-        problems += [unknown("variable in the graph", v, graph) for v in mechanisms if v not in graph]
         known: dict[str, Domain] = {v: d for v, d in graph.nodes(data="domain") if d is not None}
-        for variable in graph:
-            drawn = set(graph.predecessors(variable))
-            if variable not in mechanisms:
-                if drawn:
-                    problems.append(f"{variable!r} has parents {sorted(drawn)} in the graph but no mechanism")
-                elif variable not in known:
-                    problems.append(f"the input {variable!r} needs a domain: graph.add_node({variable!r}, domain=…)")
-                continue
-            named = set(parents_of(variable, functions.get(variable, lambda: None), graph)[0])
-            if named != drawn:
-                problems.append(f"{variable!r} has parents {sorted(drawn)} in the graph, {sorted(named)} in its mechanism")
+        problems = differences(graph, mechanisms, known)
         check(problems, ModelError, f"the causal model {name!r}")
         inputs = {v: known[v] for v in graph if v not in mechanisms}
         internal = {v: d for v, d in known.items() if v in mechanisms}
@@ -244,27 +211,22 @@ class CausalModel:
 
     def _solved(self, run: Source, wanted: Sequence[str] | None = None) -> "_Solved":
         """A run, as far as the wanted variables need it."""
-        problems = [f"{_shown(t)} is both set and interchanged" for t in run.sources if t in run.do]
-        problems += self._unknown_targets([*run.do, *run.sources, *(wanted or ())])
+        problems = [f"{shown(t)} is both set and interchanged" for t in run.sources if t in run.do]
+        problems += unknown_targets(self.graph, [*run.do, *run.sources, *(wanted or ())])
         soft = {t: x for t, x in run.do.items() if callable(x)}
-        problems += [f"a function changes a mechanism, but {_shown(t)} is none" for t in soft if t not in self._functions]
+        problems += [f"a function changes a mechanism, but {shown(t)} is none" for t in soft if t not in self._functions]
         check(problems, ModelError, f"an intervention on the causal model {self.name!r}")
         hard = {t: x for t, x in run.do.items() if t not in soft}
         model = self._softened(soft, [*hard, *run.sources]) if soft else self
         taken = {}
         for target, source in run.sources.items():
-            seen = _variable(target)
+            seen = variable_of(target)
             found = self._solved(source if isinstance(source, Source) else Source(source), [seen])
             taken[target] = found.column(seen, model.known_domain(seen)), found.single
         columns, rows, single = model.columns(run.inputs, hard, taken)
         fixed = {t: columns[t] for t in (*hard, *taken)}
         given = {v: columns[v] for v in model.inputs}
         return _Solved(model, model.evaluate(given, fixed, rows, wanted), single=single)
-
-    def _unknown_targets(self, targets: Iterable[Target]) -> list[str]:
-        wrong = [t for t in targets if not (t in self.graph.edges if isinstance(t, tuple) else t in self.graph)]
-        edges = [_shown(edge) for edge in self.graph.edges] if wrong else []
-        return [unknown("edge", _shown(t), edges) if isinstance(t, tuple) else unknown("variable", t, self.graph) for t in wrong]
 
     def _softened(self, soft: Mapping[Any, Callable[[Mechanism], Mechanism]], targets: Iterable[Target]) -> "CausalModel":
         """The model with soft interventions made; the variables that are set as well become constants of their old domain."""
@@ -358,12 +320,12 @@ class CausalModel:
         do, taken = do or {}, taken or {}
         problems = [f"the input {v!r} is missing" for v in self.inputs if v not in inputs and v not in do and v not in taken]
         problems += [unknown("input", v, self.inputs) for v in inputs if v not in self.inputs]
-        problems += self._unknown_targets(do)
+        problems += unknown_targets(self.graph, do)
         check(problems, ModelError, f"a setting of the causal model {self.name!r}")
         given = {t: as_column(x) if is_batch(x) else x for t, x in {**inputs, **do}.items()}
         batches = {**{t: x for t, x in inputs.items() if is_batch(x)}, **{t: x for t, x in do.items() if is_batch(x)}}
-        lengths = {_shown(t): len(x) for t, x in batches.items()}
-        lengths |= {f"the source of {_shown(t)}": len(x) for t, (x, single) in taken.items() if not single}
+        lengths = {shown(t): len(x) for t, x in batches.items()}
+        lengths |= {f"the source of {shown(t)}": len(x) for t, (x, single) in taken.items() if not single}
         if len(set(lengths.values())) > 1:
             raise ModelError(f"the arrays of a batch must have one length; given {lengths}")
         rows = next(iter(lengths.values()), 1)
@@ -375,9 +337,9 @@ class CausalModel:
                 problems.append(f"the input {target!r} is one label and others are arrays; repeat it for each row")
                 continue
             try:
-                columns[target] = _repeated(_encoded(value, self.known_domain(_variable(target))), rows)
+                columns[target] = _repeated(_encoded(value, self.known_domain(variable_of(target))), rows)
             except ModelError as error:
-                problems.append(f"{_shown(target)}: {error}")
+                problems.append(f"{shown(target)}: {error}")
         check(problems, ModelError, f"a setting of the causal model {self.name!r}")
         return columns, rows, not lengths
 
@@ -428,10 +390,6 @@ class _Solved:
         return column if own == domain else _encoded(decoded(column, own), domain)
 
 
-def _rows(batch: Mapping[Any, Any], rows: slice) -> dict[Any, Any]:
-    return {t: x[rows] if is_batch(x) else x for t, x in batch.items()}
-
-
 def _encoded(value: Any, domain: Domain | None) -> Column:
     column = value if isinstance(value, np.ndarray) and value.ndim else as_column([value])
     return column if domain is None else domain.encode(column)
@@ -439,41 +397,3 @@ def _encoded(value: Any, domain: Domain | None) -> Column:
 
 def _repeated(column: Column, rows: int) -> Column:
     return column if len(column) == rows else np.broadcast_to(column, (rows,))
-
-
-def _variable(target: Target) -> str:
-    """The variable whose value an intervention sets: of an edge, where it begins."""
-    return target[0] if isinstance(target, tuple) else target
-
-
-def _shown(target: Target) -> str:
-    return " -> ".join(map(str, target)) if isinstance(target, tuple) else repr(target)
-
-
-def _structure_problems(
-    inputs: Mapping[str, Domain],
-    parents: Mapping[str, Iterable[str]],
-    outputs: Sequence[str] | None,
-    domains: Mapping[str, Domain],
-) -> list[str]:
-    variables = [*inputs, *(v for v in parents if v not in inputs)]
-    problems = [
-        f"the domain of {v!r} must be a Finite or an Interval; given {d!r}"
-        for v, d in {**inputs, **domains}.items()
-        if not isinstance(d, (Finite, Interval))
-    ]
-    problems += [f"{v!r} is an input and has a mechanism; it must be one or the other" for v in parents if v in inputs]
-    problems += [
-        f"the mechanism of {v!r}: {unknown('variable', p, variables)}" for v in parents for p in parents[v] if p not in variables
-    ]
-    problems += [unknown("variable", v, variables) + " (outputs)" for v in outputs or () if v not in variables]
-    problems += [unknown("mechanism", v, parents) + " (domains)" for v in domains if v not in parents]
-    if not parents:
-        problems.append("there is no mechanism; a model needs at least one")
-    if outputs is not None and not outputs:
-        problems.append("outputs is empty; name at least one variable")
-    graph = nx.DiGraph((p, v) for v in parents for p in parents[v])
-    if not nx.is_directed_acyclic_graph(graph):
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
-        problems.append(f"there is a cycle: {' -> '.join([*cycle, cycle[0]])}")
-    return problems

@@ -11,7 +11,7 @@ import torch
 from torch import Tensor, nn
 
 from commute.causal.batches import Batch, Column, as_column, is_batch, rows_of, take
-from commute.causal.model import Setting
+from commute.causal.interventions import Setting
 from commute.errors import CommuteError, NetworkError, check, not_counts, unknown
 from commute.models.decoding import Decode, labels_of
 from commute.models.hooks import Visit, undisturbed, visiting
