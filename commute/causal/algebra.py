@@ -32,7 +32,8 @@ def marginalize(model: CausalModel, variables: Iterable[str]) -> tuple[CausalMod
     mechanisms: dict[str, Mechanism] = {}
     for variable, equation in model.equations.items():
         (inner if variable in gone else mechanisms)[variable] = composed(named(equation), inner)
-    made = remade(model, mechanisms, outputs=[v for v in model.outputs if v not in gone])
+    name = f"{model.name} without {', '.join(gone)}" if gone else model.name
+    made = remade(model, mechanisms, name=name, outputs=[v for v in model.outputs if v not in gone])
     return made, Tau({v: Same(v) for v in made.graph})
 
 
@@ -62,7 +63,8 @@ def merge_variables(model: CausalModel, merged: Mapping[str, Sequence[str]]) -> 
             mechanisms[new] = composed(Joint(tuple(cells[new])), own)
     inputs = {new: domains[new] if new in domains else model.domain(new) for new in (cell_of.get(v, v) for v in model.inputs)}
     outputs = list(dict.fromkeys(cell_of.get(v, v) for v in model.outputs))
-    made = remade(model, mechanisms, inputs=inputs, outputs=outputs, domains=domains)
+    name = f"{model.name} with {', '.join(cells)} merged" if cells else model.name
+    made = remade(model, mechanisms, name=name, inputs=inputs, outputs=outputs, domains=domains)
     return made, Tau({v: Joint(tuple(cells[v])) if v in cells else Same(v) for v in made.graph})
 
 
@@ -91,6 +93,7 @@ def remade(
     model: CausalModel,
     mechanisms: Mapping[str, Mechanism],
     *,
+    name: str | None = None,
     inputs: Mapping[str, Domain] | None = None,
     outputs: Sequence[str] | None = None,
     domains: Mapping[str, Domain] | None = None,
@@ -98,7 +101,7 @@ def remade(
     """A model with new mechanisms; what is not given stays, and so do the domains of variables that have a mechanism still."""
     known = {v: d for v in mechanisms if v in model.graph and (d := model.known_domain(v)) is not None}
     return CausalModel(
-        model.name,
+        name or model.name,
         {v: model.domain(v) for v in model.inputs} if inputs is None else inputs,
         mechanisms,
         model.outputs if outputs is None else outputs,

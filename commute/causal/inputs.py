@@ -97,12 +97,13 @@ class Inputs:
         if self.given is None:
             return np.ones(rows, dtype=bool)
         if callable(self.given):
-            solved = self._judged.labels(self._judged.evaluate(columns, {}, rows))
+            solved = self._judged.labels(self._judged.evaluate(columns, {}, rows, [_GIVEN]))
             return np.asarray(solved[_GIVEN], dtype=bool)
-        solved = self.model.labels(self.model.evaluate(columns, {}, rows))
-        wanted = {v: self.model.domain(v).encode(as_column([x])) for v, x in self.given.items()}
-        met: Column = np.all([self.model.domain(v).encode(solved[v]) == x for v, x in wanted.items()], axis=0)
-        return met
+        domains = {v: self.model.known_domain(v) for v in self.given}
+        wanted = {v: x if (d := domains[v]) is None else d.encode(as_column([x])) for v, x in self.given.items()}
+        solved = self.model.evaluate(columns, {}, rows, self.given)
+        met: Column = np.logical_and.reduce([solved[v] == x for v, x in wanted.items()])
+        return np.broadcast_to(met, (rows,))
 
 
 def draw_until(

@@ -50,7 +50,8 @@ def merge_values(model: CausalModel, merged: Mapping[str, Mapping[Hashable, Hash
     mechanisms |= {v: composed(relabelled[v], {v: m}) for v, m in mechanisms.items() if v in relabelled}
     domains = {v: m.domain for v, m in merges.items()}
     inputs = {v: domains[v] if v in domains else model.domain(v) for v in model.inputs}
-    made = remade(model, mechanisms, inputs=inputs, domains=domains)
+    name = f"{model.name} with values of {', '.join(merges)} merged" if merges else model.name
+    made = remade(model, mechanisms, name=name, inputs=inputs, domains=domains)
     return made, Tau({v: relabelled.get(v, Same(v)) for v in made.graph})
 
 

@@ -54,7 +54,7 @@ def _verdict(
 ) -> Verdict:
     statuses = {d.status for d in decisions}
     status: Status = "refuted" if "refuted" in statuses else "inconclusive" if "inconclusive" in statuses else "holds"
-    deciding = [d for d in decisions if d.status == status]
+    deciding = sorted((d for d in decisions if d.status == status), key=lambda d: -d.settings)
     found = next((d.disagreement for d in deciding if d.disagreement is not None), None)
     return Verdict(
         status=status,

@@ -3,6 +3,7 @@
 import inspect
 import json
 from collections.abc import Callable, Mapping
+from dataclasses import fields, is_dataclass
 from hashlib import sha256
 from typing import Any
 
@@ -58,12 +59,20 @@ def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
 
 
 def _source(thing: Callable[..., Any]) -> str:
-    """The text of a function or class, or what its compiled code does where there is no text."""
+    """The text of a function or class, or what its compiled code does where there is no text; of a mechanism, its parts."""
+    if is_dataclass(thing) and not isinstance(thing, type):
+        return f"{type(thing).__qualname__} {[_part(getattr(thing, f.name)) for f in fields(thing)]}"
     try:
         return inspect.getsource(thing)
     except (OSError, TypeError):
         code = getattr(thing, "__code__", None)
         return f"{code.co_code.hex()} {code.co_names}" if code else type(thing).__qualname__
+
+
+def _part(value: Any) -> Any:
+    if isinstance(value, Mapping):
+        return [[repr(k), _part(x)] for k, x in value.items()]
+    return _source(value) if callable(value) else repr(value)
 
 
 def _hash(value: Any) -> str:

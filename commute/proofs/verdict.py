@@ -68,6 +68,10 @@ class Counterexample:
 
     def __str__(self) -> str:
         put = "".join(f", {v} from {_shown(source)}" for v, source in self.sources.items())
+        if isinstance(self.answered, Mapping):  # of a causal model: what its setting stands for
+            differs = [v for v in self.expected if self.expected[v] != self.answered.get(v)]
+            stands, said = ({v: side.get(v) for v in differs} for side in (self.answered, self.expected))
+            return f"{self.slice}: {_shown(self.base)} gives {_shown(stands)}, where the algorithm says {_shown(said)}"
         says = f"the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
         return f"{self.slice}: base {_shown(self.base)}{put}: {says}"
 

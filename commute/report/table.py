@@ -23,16 +23,14 @@ def show(verdict: Verdict, console: Console) -> None:
 
 def _table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
-    for name in ("variable", "site", "IIA", "changed pairs", "best control", "status"):
+    sampled = ("variable", "site", "IIA", "changed pairs", "best control", "status")
+    for name in sampled if verdict.accuracy else ("variable", "low-level variables", "right settings", "status"):
         table.add_column(name, overflow="fold")
     for row in rows(verdict):
+        told = row.rate(row.overall, verdict.confidence).replace(" [", "\n[")
+        place = "\n".join(row.features).replace(", ", "\n") or "–"
         control = f"≤ {row.control.upper:.4f}\n{row.control.name}" if row.control else "–"
-        cells = (
-            row.variables,
-            "\n".join(row.features).replace(", ", "\n") or "–",
-            row.rate(row.overall, verdict.confidence).replace(" [", "\n["),
-            row.rate(row.changed, verdict.confidence).replace(" [", "\n["),
-            control,
-        )
+        changed = row.rate(row.changed, verdict.confidence).replace(" [", "\n[")
+        cells = (row.variables, place, told, changed, control) if verdict.accuracy else (row.variables, place, told)
         table.add_row(*(Text(cell) for cell in cells), Text(row.status, style=COLOURS[row.status]))
     return table

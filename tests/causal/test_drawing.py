@@ -35,6 +35,13 @@ def nasty():
     return cm.CausalModel("<script>alert('&')</script>", {"x": labels}, {name: lambda x: x for name in NASTY})
 
 
+def test_a_model_draws_and_writes_itself():
+    model = cm.library.xor_direct()
+    assert model.to_dot(do={"xor": True}) == to_dot(model, do={"xor": True})
+    assert model.plot(setting=model.solve({"a": True, "b": False})).figure is not None
+    assert model._repr_html_() == to_html(model)
+
+
 def nodes_of(ax):
     """The text in each node, by the first line of it."""
     return {text.get_text().split("\n")[0]: text for text in ax.texts}

@@ -125,6 +125,30 @@ def test_given_on_a_continuous_domain_is_met():
     assert abs(pairs.changed.mean() - 0.5) < 0.15
 
 
+def test_given_values_of_inputs_are_set_and_not_searched_for():
+    """One setting in 10**18 meets the condition; what is left open is drawn, and listed where it is small."""
+    huge = cm.Finite(range(10**6))
+    model = cm.CausalModel("huge", dict.fromkeys("abc", huge), {"s": lambda a, b, c: a + b + c, "odd": lambda s: s % 2 == 1})
+    drawn = cm.pairs(model, ["s"], 50, design="uniform", given={"a": 7, "b": 3, "c": 0, "odd": False})
+    assert drawn.base["a"].tolist() == [7] * 50
+    assert drawn.expected["odd"].tolist() == [False] * 50
+    parity = cm.pairs(model, ["s"], 50, design="uniform", given={"a": 7, "odd": True})
+    assert (sum(parity.sources["s"][v] for v in "abc") % 2 == 1).all()
+    assert len(set(parity.base["b"].tolist())) > 40
+
+
+def test_exhaustive_pairs_that_are_too_many_at_once_come_in_blocks():
+    model = cm.library.maximum(length=4, values=10)
+    with pytest.raises(cm.CommuteError, match="go through them with cm.exhaustive"):
+        cm.pairs(model, ["largest1"], design="exhaustive")
+    first = next(iter(cm.exhaustive(model, ["largest1"], rows=1000)))
+    assert len(first) == 1000
+    assert not first.independent
+    assert first.base["x3"].tolist() == [0] * 1000
+    with pytest.raises(cm.CommuteError, match="rows must be a whole number"):
+        cm.exhaustive(model, ["largest1"], rows=0)
+
+
 def test_exhaustive_lists_every_pair_once_in_order_and_claims_no_independence():
     model = diamond()
     pairs = cm.pairs(model, ["top"], design="exhaustive")
