@@ -14,7 +14,8 @@ from typing import Any, Literal
 import numpy as np
 
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.causal.domains import Domain, Finite, Interval
+from commute.causal.composed import Same
+from commute.causal.domains import Domain, Finite, Interval, any_label
 from commute.causal.equations import Equation, decoded
 from commute.causal.grids import blocks, setting
 from commute.causal.model import CausalModel
@@ -172,19 +173,42 @@ def enumerated(a: Around, domains: Mapping[str, Finite]) -> Decision:
     return Decision(a.variable, "refuted", total, wrong, says, disagreement(a, setting(domains, first), held))
 
 
-def unreached(a: Around) -> Any:
-    """A value of the variable that its cell never stands for, as `(value,)`, or None where every value is reached.
+def reached(a: Around) -> Decision | None:
+    """Whether the variable's cell stands for each of its values, decided without a solver; None where that cannot be told so.
 
-    Without all values reached, τ is no map onto the high-level settings, which constructive abstraction asks for.
+    Without it τ is no map onto the high-level settings, which constructive abstraction asks for.
     """
     domain = a.high.known_domain(a.variable)
-    cell = {v: d for v in a.tau.cell(a.variable) if isinstance(d := a.low.known_domain(v), Finite)}
-    if not isinstance(domain, Finite) or len(cell) < len(a.tau.cell(a.variable)) or prod(map(len, cell.values())) > ENUMERATED:
+    low = {v: a.low.known_domain(v) for v in a.tau.cell(a.variable)}
+    cell = {v: d for v, d in low.items() if isinstance(d, Finite)}
+    if domain is None or (isinstance(a.tau.parts[a.variable], Same) and [*low.values()] == [domain]):
+        return onto(a)
+    if len(cell) < len(low) or prod(map(len, cell.values())) > ENUMERATED:
         return None
-    reached = np.zeros(len(domain) + 1, dtype=bool)  # the last place is for what is outside of the domain
+    if isinstance(domain, Interval):
+        return missed(a, _between(np.unique(np.concatenate([a.read(a.variable, x) for x in blocks(cell)])), domain))
+    met = np.zeros(len(domain) + 1, dtype=bool)  # the last place is for what is outside of the domain
     for columns in blocks(cell):
-        reached[a.read(a.variable, columns)] = True
-    return None if reached[:-1].all() else (domain.values[int(np.argmin(reached[:-1]))],)
+        met[a.read(a.variable, columns)] = True
+    return onto(a) if met[:-1].all() else missed(a, domain.values[int(np.argmin(met[:-1]))])
+
+
+def onto(a: Around) -> Decision:
+    """That every value of the variable is reached."""
+    return Decision(a.variable, "holds", 0, 0, f"every value of {a.variable!r} is reached")
+
+
+def missed(a: Around, value: Any) -> Decision:
+    """That a value of the variable is not reached."""
+    says = f"no low-level setting stands for {a.variable}={value!r}; leave values that do not occur out of its domain"
+    return Decision(a.variable, "refuted", 0, 0, says)
+
+
+def _between(values: Column, domain: Interval) -> float:
+    """A number of the interval that is not among finitely many."""
+    inner = np.array([domain.low, *values[~np.isnan(values)], domain.high])
+    place = int(np.argmax(np.diff(inner)))
+    return float(inner[place] + (inner[place + 1] - inner[place]) / 2)
 
 
 def disagreement(a: Around, found: Mapping[str, Any], reference: Mapping[str, Any]) -> Disagreement | None:
@@ -192,13 +216,13 @@ def disagreement(a: Around, found: Mapping[str, Any], reference: Mapping[str, An
 
     For an input of the high-level model, `reference` are labels of the other cells' variables that give it another value.
     """
-    inputs = {v: {**found, **reference}.get(v, _any(a.low.domain(v))) for v in a.low.inputs}
+    inputs = {v: {**found, **reference}.get(v, any_label(a.low.domain(v))) for v in a.low.inputs}
     before = a.tau(a.low.solve(inputs))
     for do in ({v: found[v] for v in a.fixed if a.is_input or v not in a.low.inputs}, reference):
         low = a.low.solve(inputs, do)
         mapped = a.tau(low)
         given = {v: before[v] if v == a.variable else mapped[v] for v in a.high.inputs}
-        given = {v: x if x in a.high.domain(v) else _any(a.high.domain(v)) for v, x in given.items()}
+        given = {v: x if x in a.high.domain(v) else any_label(a.high.domain(v)) for v, x in given.items()}
         high = a.high.solve(given, {v: mapped[v] for v in a.cells if v not in a.high.inputs})
         if mapped[a.variable] != high[a.variable]:
             return Disagreement(a.variable, do, low, mapped, high)
@@ -231,7 +255,3 @@ def _defined(found: Column, domain: Domain | None) -> Column:
     if isinstance(domain, Finite):
         return found >= 0
     return ~np.isnan(found) if isinstance(domain, Interval) else np.ones(len(found), dtype=bool)
-
-
-def _any(domain: Domain) -> Any:
-    return domain.values[0] if isinstance(domain, Finite) else domain.low

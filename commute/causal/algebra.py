@@ -3,10 +3,11 @@
 from collections.abc import Iterable, Mapping, Sequence
 from itertools import product
 from math import prod
+from typing import Any
 
 import networkx as nx
 
-from commute.causal.composed import Component, Joint, Same, composed, named
+from commute.causal.composed import Component, Joint, Same, chained, composed, named
 from commute.causal.domains import Domain, Finite
 from commute.causal.mechanisms import Mechanism
 from commute.causal.model import CausalModel
@@ -22,16 +23,14 @@ def marginalize(model: CausalModel, variables: Iterable[str]) -> tuple[CausalMod
     Raises:
         ModelError: for unknown variables and inputs, or when no output is left.
     """
-    gone = _listed(variables)
+    gone = listed(variables)
     problems = [unknown("variable", v, model.graph) for v in gone if v not in model.graph]
     problems += [f"{v!r} is an input; its value comes from outside, so it cannot be left out" for v in gone if v in model.inputs]
     if not problems and set(model.outputs) <= set(gone):
         problems.append("no output would be left")
     check(problems, ModelError, f"marginalizing variables of {model.name!r}")
-    inner: dict[str, Mechanism] = {}
-    mechanisms: dict[str, Mechanism] = {}
-    for variable, equation in model.equations.items():
-        (inner if variable in gone else mechanisms)[variable] = composed(named(equation), inner)
+    inner = {v: named(e) for v, e in model.equations.items() if v in gone}
+    mechanisms = {v: chained(named(e), inner) for v, e in model.equations.items() if v not in gone}
     name = f"{model.name} without {', '.join(gone)}" if gone else model.name
     made = remade(model, mechanisms, name=name, outputs=[v for v in model.outputs if v not in gone])
     return made, Tau({v: Same(v) for v in made.graph})
@@ -44,7 +43,7 @@ def merge_variables(model: CausalModel, merged: Mapping[str, Sequence[str]]) -> 
         ModelError: for unknown or repeated variables, a name in use, inputs merged with other variables, domains that are not
             finite, or a merge that makes the graph cyclic.
     """
-    cells = {new: _listed(old) for new, old in merged.items()}
+    cells = {new: listed(old) for new, old in mapping(merged).items()}
     _check_cells(model, cells)
     cell_of = {v: new for new, old in cells.items() for v in old}
     domains = {new: _joint(model, old) for new, old in cells.items()}
@@ -53,14 +52,14 @@ def merge_variables(model: CausalModel, merged: Mapping[str, Sequence[str]]) -> 
     mechanisms: dict[str, Mechanism] = {}
     for variable, equation in model.equations.items():
         new = cell_of.get(variable)
-        own = within[new] if new else {}
-        mechanism = composed(named(equation), {**component, **own})
+        outside = {v: c for v, c in component.items() if new is None or cell_of[v] != new}
+        mechanism = composed(named(equation), outside)
         if new is None:
             mechanisms[variable] = mechanism
             continue
-        own[variable] = mechanism
-        if len(own) == len(cells[new]):
-            mechanisms[new] = composed(Joint(tuple(cells[new])), own)
+        within[new][variable] = mechanism
+        if len(within[new]) == len(cells[new]):
+            mechanisms[new] = chained(Joint(tuple(cells[new])), within[new])
     inputs = {new: domains[new] if new in domains else model.domain(new) for new in (cell_of.get(v, v) for v in model.inputs)}
     outputs = list(dict.fromkeys(cell_of.get(v, v) for v in model.outputs))
     name = f"{model.name} with {', '.join(cells)} merged" if cells else model.name
@@ -74,7 +73,9 @@ def rename(model: CausalModel, names: Mapping[str, str]) -> tuple[CausalModel, T
     Raises:
         ModelError: for unknown variables and names that would occur twice.
     """
-    new = {v: names.get(v, v) for v in model.graph}
+    new = {v: mapping(names).get(v, v) for v in model.graph}
+    problems = [f"the name of a variable is a text; given {v!r}" for v in new.values() if not isinstance(v, str)]
+    check(problems, ModelError, f"renaming variables of {model.name!r}")
     problems = [unknown("variable", v, model.graph) for v in names if v not in model.graph]
     problems += [f"there would be two variables {v!r}" for v in dict.fromkeys(new.values()) if [*new.values()].count(v) > 1]
     check(problems, ModelError, f"renaming variables of {model.name!r}")
@@ -109,10 +110,18 @@ def remade(
     )
 
 
-def _listed(variables: Iterable[str]) -> list[str]:
-    if isinstance(variables, str):
+def listed(variables: Iterable[str]) -> list[str]:
+    """Variables as a list."""
+    if isinstance(variables, str) or not isinstance(variables, Iterable):
         raise ModelError(f"variables are given as a list of names; given {variables!r}")
     return list(variables)
+
+
+def mapping(given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """What maps variables, as it is."""
+    if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given):
+        raise ModelError(f"it is a mapping from names of variables; given {given!r}")
+    return given
 
 
 def _joint(model: CausalModel, variables: Sequence[str]) -> Finite:

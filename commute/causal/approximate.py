@@ -84,7 +84,10 @@ def approximation(
     tau.fits(high, low)
     chosen = high.internal if variables is None else tuple(variables)
     problems = [unknown("variable", v, high.graph) for v in chosen if v not in high.graph]
-    check(problems + ([] if n is None else not_counts(n=n)), ModelError, "the error of an abstraction")
+    problems += [] if n is None else not_counts(n=n)
+    problems += [] if 0 < confidence < 1 else [f"confidence must lie between 0 and 1; given {confidence!r}"]
+    problems += [] if largest is None or largest > 0 else [f"largest must be more than 0; given {largest!r}"]
+    check(problems, ModelError, "the error of an abstraction")
     inputs = Inputs(low, given)
     measure = distance or _differing(high)
     readers = {v: tau.equation(v, low) for v in high.graph}
@@ -100,6 +103,8 @@ def approximation(
         total += len(distances)
     expected = fsum(means) / total
     bound = 1.0 if distance is None else largest
+    if bound is not None and worst[0] > bound:
+        raise ModelError(f"a distance of {worst[0]} is more than the largest that was stated, {bound}")
     interval = (expected, expected) if n is None else _hoeffding(expected, total, bound, confidence)
     return Approximation(expected, interval, worst[0], worst[1], total, n is None, confidence)
 

@@ -26,12 +26,25 @@ def as_column(values: Any) -> Column:
         column = values.detach().cpu().numpy()
     else:
         listed = list(values)
-        kinds = {type(v) for v in listed}
-        plain = len(kinds) == 1 and (kinds <= {bool, int, float, str} or issubclass(kinds.pop(), np.generic))
-        column = np.asarray(listed) if plain else _objects(listed)  # numpy would unpack tuples and turn 1 and True into 1.0
+        column = np.asarray(listed) if _alike(listed) else _objects(listed)
     if column.ndim != 1:
         raise ModelError(f"a batch holds one value a row, shape [batch]; this one has shape {list(column.shape)}")
     return column
+
+
+def plain(value: Any) -> Any:
+    """A numpy scalar as the Python value that it is."""
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def _alike(listed: list[Any]) -> bool:
+    """Whether numpy keeps labels as they are: it unpacks tuples, and makes 1.0 of 1 and True, or of integers beyond 64 bits."""
+    kinds: set[type] = {type(x) for x in listed}
+    if kinds == {int}:
+        return all(-(2**63) <= x < 2**63 for x in listed)
+    if kinds == {str}:
+        return all(x[-1:] != "\0" for x in listed)
+    return len(kinds) == 1 and all(kind in (bool, float) or issubclass(kind, np.generic) for kind in kinds)
 
 
 def _objects(values: Iterable[Any]) -> Column:

@@ -2,7 +2,8 @@
 
 from typing import TYPE_CHECKING, Any
 
-from commute.causal.abstraction import Around, Decision, around, enumerated, unreached
+from commute.causal import solver
+from commute.causal.abstraction import Around, Decision, around, enumerated, reached
 from commute.causal.model import CausalModel
 from commute.causal.tau import Tau
 
@@ -22,15 +23,8 @@ def decide(high: CausalModel, low: CausalModel, mapping: "Tau | Mapping[str, Any
 
 
 def _decide(a: Around, timeout: float) -> Decision:
-    missed = unreached(a)
-    if a.finite is not None:
-        return enumerated(a, a.finite) if missed is None else _not_onto(a, missed)
-    from commute.causal import solver  # sympy and z3 take their time to import
-
-    missed = missed or solver.unreached(a, timeout)
-    return solver.decided(a, timeout) if missed is None else _not_onto(a, missed)
-
-
-def _not_onto(a: Around, missed: tuple[Any]) -> Decision:
-    says = f"no low-level setting stands for {a.variable}={missed[0]!r}; leave values that do not occur out of its domain"
-    return Decision(a.variable, "refuted", 0, 0, says)
+    reach = reached(a) or solver.reached(a, timeout)
+    if reach.status == "refuted":
+        return reach
+    found = solver.decided(a, timeout) if a.finite is None else enumerated(a, a.finite)
+    return reach if found.status == "holds" and reach.status == "inconclusive" else found

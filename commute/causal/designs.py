@@ -1,6 +1,6 @@
 """Designs: how interchange pairs are chosen from a model's inputs."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Collection, Iterator, Sequence
 from typing import Literal, get_args
 
 import numpy as np
@@ -16,6 +16,7 @@ from commute.runs.seeds import stream
 Design = Literal["balanced", "uniform", "exhaustive"]
 
 EXHAUSTIVE_ROWS = 2**24  # pairs that the exhaustive design builds at once, at most
+_COUNTED = 2**62  # pairs whose places numpy can count
 _QUICK_ROUNDS = 8  # draws a row before a listed domain is searched for what is rare
 _SEARCHED = 2**27  # bases evaluated at most in that search
 _TRIED = 10_000  # interchanges tried before a variable counts as without effect
@@ -105,15 +106,17 @@ def exhaustive(
 
 
 def _misnamed(model: CausalModel, variables: Sequence[str]) -> list[str]:
-    if isinstance(variables, str) or not variables:
+    if isinstance(variables, str) or not isinstance(variables, Collection) or not variables:
         return [f"variables is a list of one or more names; given {variables!r}"]
     problems = [unknown("variable", v, model.graph) for v in variables if v not in model.graph]
     return problems + [f"{v!r} is named twice" for i, v in enumerate(variables) if v in variables[:i]]
 
 
 def _exhaustive_rows(inputs: Inputs, variables: Sequence[str]) -> int:
-    each: int = rows_of(inputs.listed) ** (1 + len(variables))
-    return each
+    rows: int = rows_of(inputs.listed) ** (1 + len(variables))
+    if rows >= _COUNTED:
+        raise PairsError(f"there are {rows:.2g} pairs of {inputs.model.name!r}, too many to count; draw a sample")
+    return rows
 
 
 def _exhaustive(inputs: Inputs, variables: Sequence[str], start: int, stop: int) -> Pairs:

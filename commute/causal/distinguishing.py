@@ -51,8 +51,10 @@ def distinguishing_pairs(
         PairsError: for unknown variables.
     """
     check_comparable(first, second)
+    if isinstance(variables, str) or not isinstance(variables, (Mapping, Sequence)) or not variables:
+        raise PairsError(f"variables is a list or mapping of one or more names; given {variables!r}")
     names = dict(variables) if isinstance(variables, Mapping) else {v: v for v in variables}
-    problems = [f"variables is a list or mapping of one or more names; given {variables!r}"] if not names else []
+    problems: list[str] = []
     problems += [f"{unknown('variable', v, m.graph)} in {m.name!r}" for v, m in _named(names, first, second) if v not in m.graph]
     check([*problems, *not_counts(n=n)], PairsError, "pairs that tell two algorithms apart")
     rivals = _Rivals(first, second, names, Inputs(first, given))

@@ -7,11 +7,12 @@ from typing import Any
 
 import numpy as np
 
-from commute.causal.batches import Column, as_column
+from commute.causal.batches import Column, as_column, plain
 from commute.errors import ModelError
 
 _SPREAD, _SMALL = 4, 1024  # whole labels that lie no further apart than this times their number, and this, are looked up
 _SHORT = 2**15  # codes that two signed bytes hold
+_LARGEST = float(np.finfo(np.float64).max)
 _SHOWN = 8  # labels that a message lists before it shortens
 
 
@@ -36,14 +37,17 @@ class Finite:
     def __init__(self, values: Iterable[Hashable]) -> None:
         if not isinstance(values, Iterable):
             raise ModelError(f"a Finite domain is made from a list of labels; given {values!r}")
-        labels = tuple(values)
+        labels = tuple(map(plain, values))
         for label in labels:
             if not _hashes(label):
                 raise ModelError(f"labels of a Finite domain must be hashable; {label!r} is not")
+            if not (label == label):  # noqa: PLR0124  # NaN does not
+                raise ModelError(f"labels of a Finite domain must equal themselves; {label!r} does not")
         if not labels:
             raise ModelError("a Finite domain needs at least one label; it was given none")
         if len(set(labels)) < len(labels):
-            twice = next(v for i, v in enumerate(labels) if v in labels[:i])
+            seen: set[Hashable] = set()
+            twice = next(v for v in labels if v in seen or seen.add(v))  # type: ignore[func-returns-value]
             raise ModelError(f"a Finite domain lists each label once; {twice!r} occurs twice (1, 1.0 and True are equal)")
         object.__setattr__(self, "values", labels)
 
@@ -108,7 +112,7 @@ class Finite:
         codes = self._search(column)
         if codes.dtype.kind == "i" and (codes < 0).any():
             row = int(np.argmax(codes < 0))
-            raise ModelError(f"{_plain(column[row])!r} (row {row}) is not in its domain {self}")
+            raise ModelError(f"{plain(column[row])!r} (row {row}) is not in its domain {self}")
         return codes.astype(self.code_type, copy=False)
 
     def find(self, column: Column) -> Column:
@@ -138,6 +142,10 @@ class Finite:
         """The label of each code, [batch]."""
         return codes.astype(self._labels.dtype) if self._counting else self._labels.take(codes)
 
+    def united(self, other: "Finite") -> "Finite":
+        """The labels of both."""
+        return Finite(dict.fromkeys([*self.values, *other.values]))
+
     def sample(self, generator: np.random.Generator, n: int) -> Column:
         """Draw `n` codes uniformly, [n]."""
         return generator.integers(len(self), size=n).astype(self.code_type)
@@ -162,7 +170,7 @@ class Interval:
     def __post_init__(self) -> None:
         if not all(isinstance(end, (int, float, np.number)) for end in (self.low, self.high)):
             raise ModelError(f"the ends of an Interval are numbers; given low={self.low!r}, high={self.high!r}")
-        if not (np.isfinite(self.low) and np.isfinite(self.high) and self.low < self.high):
+        if not -_LARGEST <= self.low < self.high <= _LARGEST:
             raise ModelError(f"an Interval needs finite ends with low < high; given low={self.low}, high={self.high}")
 
     def __contains__(self, value: object) -> bool:
@@ -177,13 +185,14 @@ class Interval:
         Raises:
             ModelError: naming the first row that is outside, or not a number.
         """
-        if column.dtype.kind not in "biuf":
-            raise ModelError(f"values of the interval {self} are numbers; given {column.dtype} ({_plain(column[0])!r}, …)")
+        if column.dtype.kind not in "biuf" and len(column):
+            raise ModelError(f"values of the interval {self} are numbers; given {column.dtype} ({plain(column[0])!r}, …)")
+        column = column.astype(np.float64)
         outside = ~((column >= self.low) & (column <= self.high))
         if outside.any():
             row = int(np.argmax(outside))
-            raise ModelError(f"{_plain(column[row])!r} (row {row}) is not in its domain {self}")
-        return column.astype(np.float64)
+            raise ModelError(f"{plain(column[row])!r} (row {row}) is not in its domain {self}")
+        return column
 
     def find(self, column: Column) -> Column:
         """The numbers as float64, [batch], NaN where one is outside, or not a number."""
@@ -202,8 +211,10 @@ class Interval:
 
 Domain = Finite | Interval
 
+
+def any_label(domain: Domain) -> Any:
+    """The first label of a domain."""
+    return domain.values[0] if isinstance(domain, Finite) else domain.low
+
+
 Bool = Finite((False, True))
-
-
-def _plain(value: Any) -> Any:
-    return value.item() if isinstance(value, np.generic) else value

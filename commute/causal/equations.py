@@ -11,13 +11,15 @@ from typing import Any
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, as_column
+from commute.causal.batches import Batch, Column, as_column, plain
 from commute.causal.domains import Domain, Finite
 from commute.causal.mechanisms import Coded, Mechanism
 from commute.errors import ModelError, SlowWarning
 
 TABLE_ROWS = 2**17  # combinations of the parents' values that a table holds at most: one MiB of codes a mechanism
-_CHECKED = 16  # rows, besides those with extreme values, on which a call on arrays is held against calls on one setting
+_CHECKED = 16  # rows, besides extreme values, on which a call on arrays is held against calls on one setting
+_CORNERS = 5  # parents whose extremes are combined in all ways
+_AXES = 32  # parents of a table at most, since an array has no more axes than 64
 _CLOSE = 1e-12  # relative difference of floats that summation in another order may make
 _NUMBERS = "biuf"
 
@@ -101,7 +103,7 @@ class Equation:
         function = self.function
         if isinstance(function, Coded) and self.declared in (None, function.domain) and self.domains == dict(function.parents):
             return function.codes.astype(function.domain.code_type), function.domain
-        if self.shape is None or prod(self.shape) > TABLE_ROWS:
+        if self.shape is None or prod(self.shape) > TABLE_ROWS or len(self.shape) > _AXES:
             return None, None
         labels = [d.values for d in self.domains.values() if isinstance(d, Finite)]
         try:
@@ -165,9 +167,31 @@ class Equation:
             return None
         if not isinstance(found, np.ndarray) or found.shape != views[0].shape:
             return None
-        rows = _telling(labels)
+        rows = np.linspace(0, len(labels[0]) - 1, _CHECKED).astype(np.int64)
         single = as_column([self.call(row) for row in zip(*(x[rows].tolist() for x in labels), strict=True)])
-        return found if _agree(found[rows], single) else None
+        return found if _agree(found[rows], single) and self._right_at_corners(function, labels) else None
+
+    def _right_at_corners(self, function: Callable[..., Any], labels: list[Column]) -> bool:
+        """Whether the function is right where integers are most likely to overflow: at the parents' extremes, in combination."""
+        ends = [[x.min(), x.max()] if x.dtype.kind in _NUMBERS else [x[0], x[-1]] for x in labels]
+        corners = list(product(*ends)) if len(ends) <= _CORNERS else list(zip(*ends, strict=True))
+        settings = [(row, value) for row in corners for value in self._defined([plain(x) for x in row])]
+        if not settings:
+            return True
+        arrays = [np.array([row[i] for row, _ in settings], dtype=x.dtype) for i, x in enumerate(labels)]
+        try:
+            with np.errstate(all="ignore"):
+                found = function(**dict(zip(self.parents, arrays, strict=True)))
+        except Exception:  # noqa: BLE001  # as above
+            return False
+        return _agree(np.asarray(found), as_column([value for _, value in settings]))
+
+    def _defined(self, row: Sequence[Any]) -> list[Any]:
+        """The value at one setting, which may be none that ever occurs, if there is one."""
+        try:
+            return [self.call(row)]
+        except ModelError:
+            return []
 
     @cached_property
     def _warned(self) -> None:
@@ -215,17 +239,8 @@ def decoded(column: Column, domain: Domain | None) -> Column:
     return column if domain is None else domain.decode(column)
 
 
-def _telling(labels: list[Column]) -> list[int]:
-    """Rows on which a function of arrays would show that it is another: the extremes of each parent, and some evenly spaced."""
-    rows = {int(i) for i in np.linspace(0, len(labels[0]) - 1, _CHECKED)}
-    for column in labels:
-        if column.dtype.kind in _NUMBERS:
-            rows |= {int(column.argmin()), int(column.argmax())}
-    return sorted(rows)
-
-
 def _agree(found: Column, single: Column) -> bool:
-    if found.dtype.kind != single.dtype.kind:
+    if found.shape != single.shape or found.dtype.kind != single.dtype.kind:
         return False
     if found.dtype.kind == "f":
         return bool(np.allclose(found, single, rtol=_CLOSE, atol=0, equal_nan=True))

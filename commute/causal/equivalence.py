@@ -2,6 +2,7 @@
 
 import numpy as np
 
+from commute.causal import solver
 from commute.causal.abstraction import ENUMERATED, Decision, Disagreement
 from commute.causal.batches import Batch, rows_of
 from commute.causal.domains import Finite
@@ -21,13 +22,13 @@ def compare(first: CausalModel, second: CausalModel, *, timeout: float) -> tuple
     total = int(np.prod([len(d) for d in inputs.values()], dtype=float))
     if len(inputs) == len(first.inputs) and total <= ENUMERATED:
         return tuple(_enumerated(first, second, inputs, v) for v in first.outputs)
-    from commute.causal.solver import same_output  # sympy and z3 take their time to import
-
-    return tuple(same_output(first, second, v, timeout) for v in first.outputs)
+    return tuple(solver.same_output(first, second, v, timeout) for v in first.outputs)
 
 
 def check_comparable(first: CausalModel, second: CausalModel) -> None:
     """Raise a ModelError that lists how the inputs or outputs of two models differ."""
+    models = [m for m in (first, second) if not isinstance(m, CausalModel)]
+    check([f"{m!r} is not a CausalModel" for m in models], ModelError, "comparing causal models")
     problems = [f"{v!r} is an input of one of them only" for v in sorted({*first.inputs} ^ {*second.inputs})]
     problems += [f"{v!r} is an output of one of them only" for v in sorted({*first.outputs} ^ {*second.outputs})]
     for variable in first.inputs:

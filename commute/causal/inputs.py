@@ -8,12 +8,12 @@ from typing import Any
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, as_column, rows_of, take
+from commute.causal.batches import Batch, Column, as_column, plain, rows_of, take
 from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
 from commute.errors import PairsError
 
-Condition = Mapping[str, Any] | Callable[..., bool]
+Condition = Mapping[str, Any] | Callable[..., bool] | Any  # or a sympy truth value
 
 LISTED = 2**22  # a domain of inputs with no more settings is listed in memory; a larger one is only drawn from
 ROUNDS = 1000  # rounds of drawing before what was asked for counts as not to be had
@@ -24,12 +24,16 @@ _GIVEN = "(given)"  # no parameter can have this name
 class Inputs:
     """The settings of a model's inputs that meet a condition.
 
-    `given` is a partial setting over any variables (`{"carry": True}`), or a function that says whether a setting belongs and
-    whose parameters name the variables that it looks at.
+    `given` is a partial setting over any variables (`{"carry": True}`), or a mechanism that says whether a setting belongs: a
+    function whose parameters name the variables that it looks at, or a sympy condition.
     """
 
     model: CausalModel
     given: Condition | None = None
+
+    def __post_init__(self) -> None:
+        if not isinstance(self.model, CausalModel):
+            raise PairsError(f"pairs are drawn of a CausalModel; given {self.model!r}")
 
     @cached_property
     def finite(self) -> bool:
@@ -90,15 +94,18 @@ class Inputs:
     @cached_property
     def _judged(self) -> CausalModel:
         """The model with the condition, a function, as one more mechanism."""
-        return self.model.extended({_GIVEN: self.given} if callable(self.given) else {})
+        return self.model.extended({_GIVEN: self.given})
 
     def meets(self, columns: Batch, rows: int) -> Column:
         """Which rows of input columns meet the condition, [rows] of bool."""
         if self.given is None:
             return np.ones(rows, dtype=bool)
-        if callable(self.given):
+        if not isinstance(self.given, Mapping):
             solved = self._judged.labels(self._judged.evaluate(columns, {}, rows, [_GIVEN]))
-            return np.asarray(solved[_GIVEN], dtype=bool)
+            said: Column = solved[_GIVEN]
+            if said.dtype.kind != "b":
+                raise PairsError(f"a condition says True or False of a setting; it gave {plain(said[0])!r}")
+            return said
         domains = {v: self.model.known_domain(v) for v in self.given}
         wanted = {v: x if (d := domains[v]) is None else d.encode(as_column([x])) for v, x in self.given.items()}
         solved = self.model.evaluate(columns, {}, rows, self.given)

@@ -29,7 +29,8 @@ class Table:
     values: Mapping[Hashable, Hashable]
 
     def __init__(self, parents: Sequence[str], values: Mapping[Hashable, Hashable]) -> None:
-        if isinstance(parents, str) or not all(isinstance(p, str) for p in parents) or not isinstance(values, Mapping):
+        listed = isinstance(parents, Sequence) and not isinstance(parents, str) and all(isinstance(p, str) for p in parents)
+        if not listed or not isinstance(values, Mapping):
             raise ModelError(f"a Table has a list of names and a mapping from their values; given {parents!r} and {values!r}")
         bare = len(parents) == 1 and not all(isinstance(key, tuple) and len(key) == 1 for key in values)
         entries = {(key,): x for key, x in values.items()} if bare else dict(values)
@@ -39,9 +40,10 @@ class Table:
         object.__setattr__(self, "parents", tuple(parents))
         object.__setattr__(self, "values", entries)
 
-    def __call__(self, *places: Hashable, **given: Hashable) -> Hashable:
+    def __call__(self, /, *places: Hashable, **given: Hashable) -> Hashable:
         """The value at one setting of the parents."""
-        key = tuple(dict(zip(self.parents, places, strict=False), **given)[p] for p in self.parents)
+        values = by_name(self.parents, places, given)
+        key = tuple(values[p] for p in self.parents)
         if key not in self.values:
             raise LookupError(f"the table has no entry {key!r}")
         return self.values[key]
@@ -58,11 +60,28 @@ class Coded:
     codes: Column
     domain: Finite
 
-    def __call__(self, *places: Hashable, **given: Hashable) -> Hashable:
+    def __call__(self, /, *places: Hashable, **given: Hashable) -> Hashable:
         """The value at one setting of the parents."""
-        values = dict(zip(self.parents, places, strict=False), **given)
+        values = by_name(self.parents, places, given)
         place = tuple(int(d.encode(as_column([values[p]]))[0]) for p, d in self.parents.items())
         return self.domain.values[int(self.codes[place])]
+
+
+@dataclass(frozen=True, eq=False)
+class Constant:
+    """One value, whatever the parents are."""
+
+    parents: tuple[str, ...]
+    value: Any
+
+    def __call__(self, /, *places: Any, **given: Any) -> Any:  # noqa: ARG002
+        """The value."""
+        return self.value
+
+
+def by_name(parents: Iterable[str], places: Sequence[Any], given: Mapping[str, Any]) -> Mapping[str, Any]:
+    """The parents' values by name, of a call that gives the first ones by their places."""
+    return {**dict(zip(parents, places, strict=False)), **given} if places else given
 
 
 def named_mechanisms(

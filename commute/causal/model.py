@@ -9,10 +9,10 @@ import networkx as nx
 import numpy as np
 
 from commute.causal.batches import BLOCK, Batch, Column, as_column, is_batch, joined
-from commute.causal.domains import Domain, Finite
+from commute.causal.domains import Domain, Finite, any_label
 from commute.causal.equations import Equation, decoded
 from commute.causal.interventions import Setting, Source, Target, shown, unknown_targets, variable_of
-from commute.causal.mechanisms import Coded, Mechanism, named_mechanisms, parents_of
+from commute.causal.mechanisms import Constant, Mechanism, named_mechanisms, parents_of
 from commute.causal.structure import differences, structure_problems
 from commute.errors import ModelError, check, unknown
 
@@ -54,6 +54,10 @@ class CausalModel:
     ) -> None:
         if not isinstance(inputs, Mapping) or not inputs:
             raise ModelError(f"the causal model {name!r}: inputs maps the name of each input to its domain; given {inputs!r}")
+        if isinstance(outputs, str) or not isinstance(outputs, (Sequence, type(None))):
+            raise ModelError(f"the causal model {name!r}: outputs is a list of names; given {outputs!r}")
+        if not isinstance(domains, (Mapping, type(None))):
+            raise ModelError(f"the causal model {name!r}: domains maps variables to domains; given {domains!r}")
         functions, problems = named_mechanisms(mechanisms)
         self._build(name, inputs, functions, outputs, domains or {}, problems, {})
 
@@ -135,6 +139,8 @@ class CausalModel:
         Raises:
             ModelError: listing every edge or domain on which the graph and the mechanisms differ.
         """
+        if not isinstance(graph, nx.DiGraph) or not isinstance(mechanisms, Mapping):
+            raise ModelError(f"from_graph takes a networkx.DiGraph and a mapping of mechanisms; given {graph!r}, {mechanisms!r}")
         name = name or graph.name or "model"
         known: dict[str, Domain] = {v: d for v, d in graph.nodes(data="domain") if d is not None}
         problems = differences(graph, mechanisms, known)
@@ -200,10 +206,11 @@ class CausalModel:
 
     def _answered(self, run: Source, only: Sequence[str] | None) -> dict[str, Any]:
         """The labels of a run; a long batch is solved in blocks, whose columns stay in a processor's cache."""
-        rows = next((len(x) for x in run.inputs.values() if is_batch(x)), 0)
-        if rows > BLOCK:
+        lengths = run.lengths
+        if len(lengths) == 1 and max(lengths) > BLOCK:
             try:
-                parts = [self._solved(run.rows(slice(i, i + BLOCK)), only).labels(only) for i in range(0, rows, BLOCK)]
+                starts = range(0, max(lengths), BLOCK)
+                parts = [self._solved(run.rows(slice(i, i + BLOCK)), only).labels(only) for i in starts]
                 return {v: joined([part[v] for part in parts]) for v in parts[0]}
             except ModelError:  # told again below, where rows are counted from the beginning
                 pass
@@ -211,7 +218,8 @@ class CausalModel:
 
     def _solved(self, run: Source, wanted: Sequence[str] | None = None) -> "_Solved":
         """A run, as far as the wanted variables need it."""
-        problems = [f"{shown(t)} is both set and interchanged" for t in run.sources if t in run.do]
+        problems = [f"variables are given as a list of names; given {wanted!r}"] if isinstance(wanted, str) else []
+        problems += [f"{shown(t)} is both set and interchanged" for t in run.sources if t in run.do]
         problems += unknown_targets(self.graph, [*run.do, *run.sources, *(wanted or ())])
         soft = {t: x for t, x in run.do.items() if callable(x)}
         problems += [f"a function changes a mechanism, but {shown(t)} is none" for t in soft if t not in self._functions]
@@ -230,10 +238,20 @@ class CausalModel:
 
     def _softened(self, soft: Mapping[Any, Callable[[Mechanism], Mechanism]], targets: Iterable[Target]) -> "CausalModel":
         """The model with soft interventions made; the variables that are set as well become constants of their old domain."""
-        finite = {v: d for v in targets if v in self._functions and isinstance(d := self.known_domain(str(v)), Finite)}
-        cut = {v: Coded({}, np.zeros((), dtype=np.int64), d) for v, d in finite.items()}
-        changed = {v: change(self._functions[v]) for v, change in soft.items()}
-        return self._remade({**self._functions, **changed, **cut}, {**self._declared, **finite})
+        kept = {v: d for v in targets if v in self._equations and (d := self.known_domain(v)) is not None}
+        cut = {v: Constant(self._equations[v].parents, any_label(d)) for v, d in kept.items()}
+        changed = {v: self._changed(v, change) for v, change in soft.items()}
+        model = self._remade({**self._functions, **changed, **cut}, {**self._declared, **kept})
+        both = {p: (self.known_domain(p), model.known_domain(p)) for p, _ in (t for t in targets if isinstance(t, tuple))}
+        seen = {p: old.united(new) for p, (old, new) in both.items() if isinstance(old, Finite) and isinstance(new, Finite)}
+        return self._remade({**self._functions, **changed, **cut}, {**self._declared, **seen, **kept}) if seen else model
+
+    def _changed(self, variable: str, change: Callable[[Mechanism], Mechanism]) -> Mechanism:
+        try:
+            return change(self._functions[variable])
+        except Exception as error:  # whatever the user's function raises
+            told = f"the intervention on {variable!r} raised {type(error).__name__}: {error}; it is given the old mechanism"
+            raise ModelError(f"an intervention on the causal model {self.name!r}: {told}") from error
 
     def extended(self, mechanisms: Mapping[str, Any]) -> "CausalModel":
         """The same model with mechanisms added or replaced; its outputs stay.
@@ -329,11 +347,12 @@ class CausalModel:
         if len(set(lengths.values())) > 1:
             raise ModelError(f"the arrays of a batch must have one length; given {lengths}")
         rows = next(iter(lengths.values()), 1)
+        alone = not any(is_batch(x) for x in inputs.values())  # then the one setting serves every row
         columns = {t: _repeated(x, rows) for t, (x, _) in taken.items()}
         for target, value in given.items():
             if target in taken:
                 continue
-            if lengths and target not in batches and target not in do:
+            if target not in batches and target not in do and not alone:
                 problems.append(f"the input {target!r} is one label and others are arrays; repeat it for each row")
                 continue
             try:

@@ -14,11 +14,13 @@ from typing import Any
 import sympy
 import z3
 
-from commute.causal.composed import Same
+from commute.causal.composed import Compiled, Component, Composed, Joint, Relabelled, Same
 from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.equations import Equation
+from commute.causal.mechanisms import Mechanism
 from commute.causal.symbolic import Algebra, Expression, Fold, fold
 
+_TRUE = z3.BoolVal(True)  # noqa: FBT003
 _TABLE = 2**12  # entries of a table that are written out for the solver at most
 
 
@@ -36,7 +38,7 @@ class Found:
 
 
 def constant(name: str, domain: Domain | None) -> Any:
-    """A term that stands for a variable."""
+    """A term that stands for a variable; for tuples a tuple of terms."""
     if isinstance(domain, Interval):
         return z3.Real(name)
     if domain is None:
@@ -48,24 +50,34 @@ def constant(name: str, domain: Domain | None) -> Any:
         return z3.Int(name)
     if kinds <= {bool, int, float, Fraction}:
         return z3.Real(name)
-    raise Unsupported(f"the values of {name!r} are not all numbers or truth values")
+    parts = _components(domain)
+    if parts is None:
+        raise Unsupported(f"the values of {name!r} are not all numbers or truth values, or tuples of these")
+    return tuple(constant(f"{name}[{i}]", part) for i, part in enumerate(parts))
 
 
 def inside(term: Any, domain: Domain | None) -> Any:
     """That a term is in a domain."""
     if domain is None:
-        return z3.BoolVal(True)  # noqa: FBT003
+        return _TRUE
     if isinstance(domain, Interval):
         return z3.And(_number(term) >= _term(domain.low), _number(term) <= _term(domain.high))
+    parts = _components(domain)
+    if parts is not None and isinstance(term, tuple) and prod(map(len, parts)) == len(domain):
+        return z3.And(*(inside(x, part) for x, part in zip(term, parts, strict=True)))
     whole = [x for x in domain if type(x) is int]
-    if len(whole) == len(domain) == max(whole) - min(whole) + 1 and not z3.is_bool(term):
-        bounded = z3.And(_number(term) >= min(whole), _number(term) <= max(whole))
-        return bounded if _number(term).is_int() else z3.And(bounded, z3.IsInt(_number(term)))
-    return z3.Or(*(equal(term, _term(x)) for x in domain))
+    if len(whole) == len(domain) == max(whole) - min(whole) + 1 and z3.is_arith(term):
+        bounded = z3.And(term >= min(whole), term <= max(whole))
+        return bounded if term.is_int() else z3.And(bounded, z3.IsInt(term))
+    return z3.Or(*(same(term, x) for x in domain))
 
 
 def equal(a: Any, b: Any) -> Any:
     """That two terms are the same value, where False is 0 and True is 1."""
+    if isinstance(a, tuple) or isinstance(b, tuple):
+        if not (isinstance(a, tuple) and isinstance(b, tuple) and len(a) == len(b)):
+            return z3.Not(_TRUE)
+        return z3.And(*(equal(x, y) for x, y in zip(a, b, strict=True)))
     return a == b if z3.is_bool(a) and z3.is_bool(b) else _number(a) == _number(b)
 
 
@@ -81,33 +93,67 @@ def same(term: Any, label: Any) -> Any:
 
 def solved(equations: Mapping[str, Equation], known: Mapping[str, Any], wanted: Sequence[str]) -> dict[str, Any]:
     """The terms of the wanted variables, given those of known ones."""
+    needed = set(wanted)
+    for variable in reversed(list(equations)):
+        if variable in needed and variable not in known:
+            needed |= set(equations[variable].parents)
     terms = dict(known)
-
-    def fill(variable: str) -> None:
-        if variable not in terms:
-            for parent in equations[variable].parents:
-                fill(parent)
-            terms[variable] = value(equations[variable], terms)
-
-    for variable in wanted:
-        fill(variable)
+    for variable, equation in equations.items():
+        if variable in needed and variable not in known:
+            terms[variable] = value(equation, terms)
     return terms
 
 
 def value(equation: Equation, terms: Mapping[str, Any]) -> Any:
-    """The term of a mechanism.
+    """The term of an equation's mechanism.
 
     Raises:
         Unsupported: when it is neither sympy that z3 can decide nor a small table of numbers and truth values.
     """
-    function = equation.function
-    if isinstance(function, Same):
-        return terms[function.variable]
-    if isinstance(function, Expression):
-        try:
-            return fold(function.formula, terms, ALGEBRA)
-        except NotImplementedError as error:
-            raise Unsupported(f"the mechanism of {equation.variable!r} has {error}, which z3 does not decide") from None
+    try:
+        found = _value(equation.function, terms)
+    except (NotImplementedError, z3.Z3Exception) as error:
+        raise Unsupported(f"the mechanism of {equation.variable!r} has {error}, which z3 does not decide") from None
+    return _table(equation, terms) if found is None else found
+
+
+def _value(function: Mechanism, terms: Mapping[str, Any]) -> Any:
+    """The term of a mechanism; None of a function."""
+    build = _MECHANISMS.get(type(function))
+    return None if build is None else build(function, terms)
+
+
+def _relabelled(function: Relabelled, terms: Mapping[str, Any]) -> Any:
+    (*entries, (_, last)) = function.labels.items()  # every label is listed
+    term, result = terms[function.variable], _term(last)
+    for old, new in reversed(entries):
+        result = _if(same(term, old), _term(new), result)
+    return result
+
+
+def _composed(function: Composed, terms: Mapping[str, Any]) -> Any:
+    known = dict(terms)
+    for variable, inner in function.inner.items():
+        found = _value(inner, known if function.chained else terms)
+        if found is None:
+            return None
+        known[variable] = found
+    return _value(function.outer, known)
+
+
+_MECHANISMS: Mapping[type, Callable[[Any, Mapping[str, Any]], Any]] = {
+    Same: lambda function, terms: terms[function.variable],
+    Joint: lambda function, terms: tuple(terms[p] for p in function.parents),
+    Component: lambda function, terms: terms[function.variable][function.place],
+    Relabelled: _relabelled,
+    Compiled: lambda function, terms: value(function.equation, terms),
+    Composed: _composed,
+    Expression: lambda function, terms: fold(function.formula, terms, ALGEBRA),
+}
+
+
+def _table(equation: Equation, terms: Mapping[str, Any]) -> Any:
+    """The term of a table: a case for each combination of the parents' values."""
     table, domain = equation.table, equation.domain
     if table is None or prod(table.shape) > _TABLE or not isinstance(domain, Finite):
         raise Unsupported(f"the mechanism of {equation.variable!r} is a function without a small table; write it in sympy")
@@ -115,7 +161,7 @@ def value(equation: Equation, terms: Mapping[str, Any]) -> Any:
     entries = [(key, _term(domain.values[int(code)])) for key, code in zip(settings, table.flat, strict=True)]
     result = entries[-1][1]
     for key, entry in reversed(entries[:-1]):
-        here = z3.And(*(equal(terms[p], _term(x)) for p, x in zip(equation.parents, key, strict=True)))
+        here = z3.And(*(same(terms[p], x) for p, x in zip(equation.parents, key, strict=True)))
         result = _if(here, entry, result)
     return result
 
@@ -131,35 +177,54 @@ def ask(conditions: Sequence[Any], variables: Mapping[str, Any], domains: Mappin
     if status == z3.unsat:
         return Found("unsat", {})
     model = solver.model()
-    values = {name: _label(model.eval(term, model_completion=True), domains[name]) for name, term in variables.items()}
+    values = {name: _label(_evaluated(model, term), domains[name]) for name, term in variables.items()}
     irrational = [name for name, x in values.items() if x is None]
     return Found("unknown", {}, f"it gives {irrational} values that are not rational") if irrational else Found("sat", values)
 
 
-def missed(conditions: Sequence[Any], variables: Mapping[str, Any], term: Any, domain: Domain | None, timeout: float) -> Any:
-    """A number of an interval, as `(number,)`, that a term never is while the conditions hold, as far as one is found."""
-    if not isinstance(domain, Interval):
-        return None
+def missed(conditions: Sequence[Any], variables: Mapping[str, Any], term: Any, domain: Interval, timeout: float) -> Found:
+    """A number of an interval, as `value`, that a term never is while the conditions hold."""
     sought = z3.Real("the value sought")
-    never = z3.Implies(z3.And(*conditions), _number(term) != sought)
-    asked = [inside(sought, domain), z3.ForAll(list(variables.values()), never) if variables else never]
-    found = ask(asked, {"value": sought}, {"value": domain}, timeout)
-    return (found.values["value"],) if found.status == "sat" else None
+    never = z3.Implies(z3.And(*conditions), different(term, sought))
+    everywhere = z3.ForAll([x for given in variables.values() for x in _flat(given)], never)
+    return ask([inside(sought, domain), everywhere], {"value": sought}, {"value": domain}, timeout)
+
+
+def _flat(term: Any) -> list[Any]:
+    return [x for part in term for x in _flat(part)] if isinstance(term, tuple) else [term]
+
+
+def _components(domain: Finite) -> list[Finite] | None:
+    """The values at each place of a domain's tuples, if they are tuples of one length."""
+    if not all(isinstance(x, tuple) and x and len(x) == len(domain.values[0]) for x in domain):  # type: ignore[arg-type]
+        return None
+    return [Finite(dict.fromkeys(column)) for column in zip(*domain.values, strict=True)]
+
+
+def _evaluated(model: Any, term: Any) -> Any:
+    """The Python value of a term in a model of the solver, numbers as fractions; None where one is irrational."""
+    if isinstance(term, tuple):
+        return tuple(_evaluated(model, x) for x in term)
+    found = model.eval(term, model_completion=True)
+    if z3.is_bool(found):
+        return z3.is_true(found)
+    if z3.is_int_value(found):
+        return Fraction(found.as_long())
+    return found.as_fraction() if z3.is_rational_value(found) else None
 
 
 def _label(value: Any, domain: Domain | None) -> Any:
-    """A value of the solver as a label of the domain, or as a fraction; None where it is irrational."""
-    if z3.is_bool(value):
-        return z3.is_true(value)
-    if not (z3.is_int_value(value) or z3.is_rational_value(value)):
-        return None
-    number = value.as_fraction() if z3.is_rational_value(value) else Fraction(value.as_long())
+    """A value as a label of the domain, or as a number; None where it is neither."""
     if isinstance(domain, Finite):
-        return next((x for x in domain if isinstance(x, (bool, int, float, Fraction)) and Fraction(x) == number), None)
-    return float(number) if Fraction(float(number)) == number else number
+        return next((x for x in domain if x == value), None)
+    if isinstance(value, Fraction) and Fraction(float(value)) == value:
+        return float(value)
+    return value
 
 
 def _term(label: Any) -> Any:
+    if isinstance(label, tuple):
+        return tuple(map(_term, label))
     if isinstance(label, bool):
         return z3.BoolVal(label)
     if isinstance(label, int):
@@ -171,6 +236,8 @@ def _term(label: Any) -> Any:
 
 
 def _number(term: Any) -> Any:
+    if isinstance(term, tuple):
+        raise NotImplementedError("tuples in arithmetic")
     return z3.If(term, z3.IntVal(1), z3.IntVal(0)) if z3.is_bool(term) else term
 
 
@@ -180,10 +247,12 @@ def _real(term: Any) -> Any:
 
 
 def _truth(term: Any) -> Any:
-    return term if z3.is_bool(term) else term != 0
+    return term if z3.is_bool(term) else _number(term) != 0
 
 
 def _if(condition: Any, yes: Any, no: Any) -> Any:
+    if isinstance(yes, tuple) and isinstance(no, tuple) and len(yes) == len(no):
+        return tuple(_if(condition, x, y) for x, y in zip(yes, no, strict=True))
     if z3.is_bool(yes) and z3.is_bool(no):
         return z3.If(condition, yes, no)
     yes, no = _number(yes), _number(no)
@@ -234,8 +303,8 @@ def _chosen(better: Callable[[Any, Any], Any]) -> Callable[[sympy.Basic, Fold], 
 ALGEBRA: Algebra = {
     sympy.Rational: lambda node, _: _term(int(node) if node.q == 1 else Fraction(node.p, node.q)),
     sympy.Float: lambda node, _: _term(float(node)),
-    sympy.logic.boolalg.BooleanTrue: lambda *_: z3.BoolVal(True),  # noqa: FBT003
-    sympy.logic.boolalg.BooleanFalse: lambda *_: z3.BoolVal(False),  # noqa: FBT003
+    sympy.logic.boolalg.BooleanTrue: lambda *_: _TRUE,
+    sympy.logic.boolalg.BooleanFalse: lambda *_: z3.Not(_TRUE),
     sympy.Add: _numbers(lambda *xs: reduce(lambda x, y: x + y, xs)),
     sympy.Mul: _numbers(lambda *xs: reduce(lambda x, y: x * y, xs)),
     sympy.Pow: _power,

@@ -4,10 +4,10 @@ from collections.abc import Callable, Mapping, Sequence
 from types import ModuleType
 from typing import Any
 
-from commute.causal.abstraction import Around, Decision, Disagreement, disagreement
-from commute.causal.domains import Finite
+from commute.causal.abstraction import Around, Decision, Disagreement, disagreement, missed, onto
+from commute.causal.domains import Interval
+from commute.causal.equations import Equation
 from commute.causal.model import CausalModel
-from commute.causal.symbolic import exact
 from commute.errors import ModelError
 
 _OTHER = "'"  # marks the second of two values of a variable
@@ -72,7 +72,7 @@ def _told(variable: str, found: Any, confirmed: Callable[[], Disagreement | None
         return _open(variable, f"z3 gives up ({found.why})")
     try:
         shown = confirmed()
-    except (ModelError, ValueError, ArithmeticError):
+    except (ModelError, ValueError, ArithmeticError, NotImplementedError):
         shown = None
     if shown is None:
         return _open(variable, "what z3 found is not confirmed, since something is undefined there")
@@ -83,20 +83,26 @@ def _open(variable: str, why: str) -> Decision:
     return Decision(variable, "inconclusive", 0, 0, f"{variable!r} is not decided: {why}", solver=True)
 
 
-def unreached(a: Around, timeout: float) -> Any:
-    """A value of the variable, as `(value,)`, that its cell never stands for, as far as z3 finds one."""
-    smt, domain = _smt(), a.high.known_domain(a.variable)
+def reached(a: Around, timeout: float) -> Decision:
+    """Whether the variable's cell stands for each of its values, decided by z3."""
+    smt, domain = _smt(), a.high.domain(a.variable)
     cell = {v: a.low.known_domain(v) for v in a.tau.cell(a.variable)}
     try:
         known = {v: smt.constant(v, d) for v, d in cell.items()}
         mapped = smt.value(a.readers[a.variable], known)
         conditions = [smt.inside(known[v], d) for v, d in cell.items()]
-        if isinstance(domain, Finite):
-            missed = (x for x in domain if smt.ask([*conditions, smt.same(mapped, x)], {}, {}, timeout).status == "unsat")
-            return next(((x,) for x in missed), None)
-        return smt.missed(conditions, known, mapped, domain, timeout)
-    except smt.Unsupported:
-        return None
+        if isinstance(domain, Interval):
+            found = smt.missed(conditions, known, mapped, domain, timeout)
+            if found.status == "sat":
+                return missed(a, found.values["value"])
+            return onto(a) if found.status == "unsat" else _open(a.variable, f"whether each value is reached: {found.why}")
+        for value in domain:
+            status = smt.ask([*conditions, smt.same(mapped, value)], {}, {}, timeout).status
+            if status != "sat":
+                return missed(a, value) if status == "unsat" else _open(a.variable, f"whether {value!r} is reached")
+    except smt.Unsupported as reason:
+        return _open(a.variable, f"whether each value is reached: {reason}")
+    return onto(a)
 
 
 def _read(smt: ModuleType, a: Around, known: Mapping[str, Any]) -> tuple[list[Any], Any, dict[str, Any]]:
@@ -121,12 +127,12 @@ def _shown(a: Around, values: Mapping[str, Any]) -> Disagreement | None:
 def _local(a: Around, found: Mapping[str, Any], other: Mapping[str, Any]) -> Disagreement | None:
     """The variables around one, in fractions: a float may not hold the value that makes the difference."""
     low = exactly(a.low, found, a.tau.cell(a.variable))
-    high = {h: exact(a.readers[h], low) for h in a.cells}
-    mapped = exact(a.readers[a.variable], low)
+    high = {h: _exact(a.readers[h], low) for h in a.cells}
+    mapped = _exact(a.readers[a.variable], low)
     if a.is_input:
-        expected = exact(a.readers[a.variable], exactly(a.low, {**found, **other}, a.tau.cell(a.variable)))
+        expected = _exact(a.readers[a.variable], exactly(a.low, {**found, **other}, a.tau.cell(a.variable)))
     else:
-        expected = exact(a.high.equations[a.variable], high)
+        expected = _exact(a.high.equations[a.variable], high)
     if mapped == expected:
         return None
     do = {v: found[v] for v in a.fixed}
@@ -139,8 +145,14 @@ def exactly(model: CausalModel, given: Mapping[str, Any], wanted: Sequence[str])
     needed = model.needed(wanted, given)
     for variable, equation in model.equations.items():
         if variable in needed:
-            values[variable] = exact(equation, values)
+            values[variable] = _exact(equation, values)
     return values
+
+
+def _exact(equation: Equation, given: Mapping[str, Any]) -> Any:
+    from commute.causal.symbolic import exact  # sympy takes its time to import
+
+    return exact(equation, given)
 
 
 def _smt() -> ModuleType:

@@ -14,7 +14,12 @@ from commute.causal.model import CausalModel
 from commute.errors import ModelError, check, unknown
 
 _VERSION = 1
-_MOST_BITS = 2**12  # of a power of numbers, which sympy computes when it is read
+_LARGEST_EXPONENT = 64
+_LARGEST_NUMBER = 2**1024
+_EXACT = frozenset(("Add", "Mul", "Pow", "Mod", "floor", "ceiling", "Abs", "sign", "Max", "Min", "Piecewise", "ExprCondPair")) | {
+    *("Equality", "Unequality", "StrictLessThan", "LessThan", "StrictGreaterThan", "GreaterThan"),
+    *("And", "Or", "Not", "Xor", "Implies", "Equivalent", "ITE"),
+}  # what sympy computes of numbers without approximating
 _DEEPEST = 200  # a formula's tree at most
 
 
@@ -55,7 +60,7 @@ def from_json(text: str) -> CausalModel:
         return CausalModel(str(record["name"]), inputs, mechanisms, record["outputs"], declared)
     except ModelError as error:
         raise ModelError(f"this is no causal model in JSON: {error}") from None
-    except (ValueError, KeyError, TypeError, AttributeError, IndexError, RecursionError) as error:
+    except (ValueError, KeyError, TypeError, AttributeError, IndexError, ArithmeticError, RecursionError) as error:
         raise ModelError(f"this is no causal model in JSON: {type(error).__name__}: {error}") from error
 
 
@@ -81,6 +86,8 @@ def _label(label: Hashable) -> Any:
         return [_label(x) for x in label]
     if isinstance(label, np.generic):
         return _label(label.item())
+    if isinstance(label, int) and abs(label) > _LARGEST_NUMBER:
+        raise ModelError("a whole number of more than 1024 bits is no label in JSON")
     if label is None or isinstance(label, (bool, int, str)) or (isinstance(label, float) and isfinite(label)):
         return label
     raise ModelError(f"the label {label!r} is no text, number, truth value, None or tuple of these")
@@ -118,6 +125,8 @@ def _read_domain(record: Mapping[str, Any] | None) -> Domain | None:
 
 
 def _read_label(record: Any) -> Hashable:
+    if isinstance(record, int) and abs(record) > _LARGEST_NUMBER:
+        raise ModelError("a label is a whole number of more than 1024 bits")
     return tuple(_read_label(x) for x in record) if isinstance(record, list) else record
 
 
@@ -149,8 +158,8 @@ def _read_tree(record: Any, depth: int) -> Any:
         return sympy.Float(record)
     if isinstance(record, list):
         above, below = record
-        if type(above) is not int or type(below) is not int:
-            raise ModelError(f"a fraction is two whole numbers; given {record!r}")
+        if type(above) is not int or type(below) is not int or not max(abs(above), below) <= _LARGEST_NUMBER or below < 1:
+            raise ModelError("a fraction is two whole numbers of at most 1024 bits, the second at least 1")
         return sympy.Rational(above, below)
     (head, args), *more = record.items()
     if more or (head == "variable") != isinstance(args, str):
@@ -160,13 +169,18 @@ def _read_tree(record: Any, depth: int) -> Any:
     if head not in _heads():
         raise ModelError(unknown("function", head, _heads()))
     read = [_read_tree(a, depth + 1) for a in args]
-    if head == "Pow" and all(x.is_Rational for x in read) and _bits(read[0]) * abs(read[1]) > _MOST_BITS:
-        raise ModelError(f"the power {read[0]}**{read[1]} is too large")
-    return _heads()[head](*read)
+    if head not in _EXACT and not any(x.free_symbols for x in read):  # which sympy might compute to any precision
+        raise ModelError(f"{head} of a constant is written as the number that it is")
+    if head == "Pow" and not _small(read[1]):
+        raise ModelError(f"the exponent {read[1]} of a power is not a number up to {_LARGEST_EXPONENT}")
+    made = _heads()[head](*read)
+    if not all(_small(p.exp) for p in made.atoms(sympy.Pow)):  # powers of powers, which sympy makes one
+        raise ModelError(f"an exponent of {head} grows beyond {_LARGEST_EXPONENT}")
+    return made
 
 
-def _bits(number: Any) -> int:
-    return max(int(number.p).bit_length(), int(number.q).bit_length())
+def _small(exponent: Any) -> bool:
+    return bool(exponent.is_Rational and max(abs(exponent.p), exponent.q) <= _LARGEST_EXPONENT)
 
 
 def _heads() -> Mapping[str, Callable[..., Any]]:

@@ -18,7 +18,8 @@ def structure_problems(
 ) -> list[str]:
     """Say what is wrong with the names, domains and graph of a model."""
     variables = [*inputs, *(v for v in parents if v not in inputs)]
-    problems = [
+    problems = [f"the name of a variable is a text; given {v!r}" for v in inputs if not isinstance(v, str)]
+    problems += [
         f"the domain of {v!r} must be a Finite or an Interval; given {d!r}"
         for v, d in {**inputs, **domains}.items()
         if not isinstance(d, (Finite, Interval))
@@ -31,6 +32,7 @@ def structure_problems(
     problems += [unknown("mechanism", v, parents) + " (domains)" for v in domains if v not in parents]
     if not parents:
         problems.append("there is no mechanism; a model needs at least one")
+    problems += [f"{v!r} is listed twice in outputs" for i, v in enumerate(outputs or ()) if v in list(outputs or ())[:i]]
     if outputs is not None and not outputs:
         problems.append("outputs is empty; name at least one variable")
     graph = nx.DiGraph((p, v) for v in parents for p in parents[v])

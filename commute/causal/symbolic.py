@@ -4,6 +4,7 @@ import math
 import operator
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
+from decimal import Decimal
 from fractions import Fraction
 from functools import cached_property
 from typing import Any
@@ -15,8 +16,10 @@ from sympy.printing.numpy import NumPyPrinter
 
 from commute.causal.batches import Column
 from commute.causal.equations import Equation
+from commute.causal.mechanisms import by_name
 from commute.errors import ModelError
 
+_MOST_BITS = 2**16  # of a power
 symbol = sympy.Symbol  # plain, so that it is the variable of its name whatever is assumed of it
 Fold = Callable[[sympy.Basic], Any]
 Algebra = Mapping[type, Callable[[sympy.Basic, Fold], Any]]  # for each kind of node, what to do
@@ -38,6 +41,8 @@ class Expression:
     def __init__(self, formula: sympy.Basic) -> None:
         if not isinstance(formula, (sympy.Expr, Boolean)) or formula.has(sympy.nan, sympy.zoo, sympy.oo, -sympy.oo, sympy.I):
             raise ModelError(f"a sympy mechanism is a real number or a truth value; given {formula}")
+        if not all(type(s) in (sympy.Symbol, sympy.Dummy) for s in formula.free_symbols):
+            raise ModelError(f"the free symbols of a sympy mechanism are plain symbols; given {formula}")
         undefined = formula.atoms(sympy.core.function.AppliedUndef, sympy.Integral, sympy.Derivative)
         if undefined:
             raise ModelError(f"{', '.join(sorted(map(str, undefined)))} in {formula} cannot be computed")
@@ -49,9 +54,9 @@ class Expression:
         """The names of the free symbols, sorted."""
         return tuple(sorted(s.name for s in self.formula.free_symbols))
 
-    def __call__(self, *places: Any, **given: Any) -> Any:
+    def __call__(self, /, *places: Any, **given: Any) -> Any:
         """The value at one setting of the parents."""
-        values = dict(zip(self.parents, places, strict=False), **given)
+        values = by_name(self.parents, places, given)
         if isinstance(self.formula, sympy.Symbol):
             return values[self.formula.name]
         if self._exact:
@@ -60,10 +65,10 @@ class Expression:
             value = self._scalar(*(values[p] for p in self.parents))
         if isinstance(value, (bool, np.bool_)) or isinstance(self.formula, Boolean):
             return bool(value)
-        whole = self._whole and not any(isinstance(x, float) for x in values.values())
-        return int(value) if whole else _finite(float(value))
+        whole = self.is_whole and all(isinstance(x, (int, np.integer)) for x in values.values())
+        return round(value) if whole else _finite(float(value))
 
-    def arrays(self, **given: Column) -> Column:
+    def arrays(self, /, **given: Column) -> Column:
         """The values at many settings, [batch], in floating point unless all is whole.
 
         Raises:
@@ -71,6 +76,8 @@ class Expression:
         """
         if isinstance(self.formula, sympy.Symbol):
             return given[self.formula.name]
+        if self._partial:
+            raise FloatingPointError(f"{self.formula} is not defined everywhere")
         numbers = [x.astype(np.int64) if x.dtype.kind == "b" else x for x in (given[p] for p in self.parents)]
         rows = len(numbers[0]) if numbers else 1
         values = np.broadcast_to(np.asarray(self._vector(*numbers)), (rows,))
@@ -78,11 +85,23 @@ class Expression:
             return values.astype(bool)
         if not np.isfinite(values).all():
             raise FloatingPointError(f"{self.formula} is not defined everywhere")
-        whole = self._whole and all(x.dtype.kind in "iu" for x in numbers)
+        whole = self.is_whole and all(x.dtype.kind in "iu" for x in numbers)
         return np.rint(values).astype(np.int64) if whole else values.astype(np.float64)
 
     @cached_property
-    def _whole(self) -> bool:
+    def is_plain(self) -> bool:
+        """Whether it is a number that is defined everywhere, and nothing in it is rounded or divides."""
+        divides = any(p.exp.is_negative for p in self.formula.atoms(sympy.Pow))
+        remainders = all(m.args[1].is_number for m in self.formula.atoms(sympy.Mod))
+        return self._exact and not self._partial and not divides and remainders and not self.formula.has(sympy.Float)
+
+    @cached_property
+    def _partial(self) -> bool:
+        """Whether it has cases none of which may apply."""
+        return any(cases.args[-1][1] != sympy.true for cases in self.formula.atoms(sympy.Piecewise))
+
+    @cached_property
+    def is_whole(self) -> bool:
         """Whether the value is an integer wherever the parents are."""
         integers = {s: sympy.Symbol(s.name, integer=True) for s in self.formula.free_symbols}
         return self.formula.xreplace(integers).is_integer is True
@@ -127,6 +146,11 @@ class _OneDivision(NumPyPrinter):  # type: ignore[misc]  # sympy has no types
         return None if below == 1 else f"(({self._print(above)})/({self._print(below)}))"
 
 
+def size(formula: sympy.Basic) -> int:
+    """How many nodes a formula has."""
+    return sum(1 for _ in sympy.preorder_traversal(formula))
+
+
 def fold(formula: sympy.Basic, symbols: Mapping[str, Any], algebra: Algebra) -> Any:
     """The value of a formula in an algebra: symbols as given, each other node by its handler.
 
@@ -160,6 +184,9 @@ def _piece(node: sympy.Basic, value: Fold) -> Any:
 
 def _power(node: sympy.Basic, value: Fold) -> Any:
     exponent, base = int(node.exp), value(node.base)
+    fraction = Fraction(base)
+    if max(fraction.numerator.bit_length(), fraction.denominator.bit_length()) * abs(exponent) > _MOST_BITS:
+        raise ArithmeticError(f"{node} is too large")
     return base**exponent if exponent >= 0 else Fraction(1) / base**-exponent
 
 
@@ -215,7 +242,7 @@ def exact(equation: Equation, given: Mapping[str, Any]) -> Any:
 
 def _exactly(value: Any) -> Any:
     """A float as the fraction that it is, so that nothing is rounded on the way."""
-    return Fraction(value) if isinstance(value, float) else value
+    return Fraction(value) if isinstance(value, (float, Decimal)) else value
 
 
 def _finite(value: float) -> float:

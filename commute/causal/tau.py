@@ -53,6 +53,8 @@ class Tau:
 
     def __call__(self, setting: Mapping[str, Any]) -> dict[str, Any]:
         """The high-level setting that one low-level setting stands for."""
+        missing = dict.fromkeys(p for v in self.parts for p in self.cell(v) if p not in setting)
+        check([f"the low-level variable {p!r} is missing" for p in missing], ModelError, "a low-level setting")
         return {v: part(**{p: setting[p] for p in self.cell(v)}) for v, part in self.parts.items()}
 
     def then(self, other: "Tau") -> "Tau":
@@ -61,6 +63,8 @@ class Tau:
         Raises:
             ModelError: when the other map reads variables that this one does not give.
         """
+        if not isinstance(other, Tau):
+            raise ModelError(f"a map is composed with another Tau; given {other!r}")
         read = [p for v in other.parts for p in other.cell(v)]
         check(
             [unknown("variable", p, self.parts) for p in read if p not in self.parts], ModelError, "the composition of two maps"
@@ -73,6 +77,8 @@ class Tau:
         Raises:
             ModelError: listing all unknown and missing variables.
         """
+        models = [m for m in (high, low) if not isinstance(m, CausalModel)]
+        check([f"{m!r} is not a CausalModel" for m in models], ModelError, "an abstraction between causal models")
         problems = [f"the variable {v!r} of {high.name!r} has no low-level variables" for v in high.graph if v not in self.parts]
         problems += [f"{unknown('variable', v, high.graph)} ({high.name})" for v in self.parts if v not in high.graph]
         problems += [

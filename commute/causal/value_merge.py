@@ -6,7 +6,7 @@ from math import prod
 
 import numpy as np
 
-from commute.causal.algebra import remade
+from commute.causal.algebra import mapping, remade
 from commute.causal.batches import Column, rows_of
 from commute.causal.composed import Relabelled, Same, composed, named
 from commute.causal.domains import Finite
@@ -40,7 +40,7 @@ def merge_values(model: CausalModel, merged: Mapping[str, Mapping[Hashable, Hash
             that become the same while its values stay different.
     """
     subject = f"merging values of {model.name!r}"
-    check([unknown("variable", v, model.graph) for v in merged if v not in model.graph], ModelError, subject)
+    check([unknown("variable", v, model.graph) for v in mapping(merged) if v not in model.graph], ModelError, subject)
     check([p for v, labels in merged.items() for p in _wrong(model, v, labels)], ModelError, subject)
     merges = {v: _merge(model, v, labels) for v, labels in merged.items()}
     check([problem for v in model.equations if (problem := _illegal(model, v, merges))], ModelError, subject)
@@ -59,7 +59,10 @@ def _wrong(model: CausalModel, variable: str, labels: object) -> list[str]:
     domain = model.known_domain(variable)
     if not isinstance(domain, Finite) or not isinstance(labels, Mapping):
         return [f"{variable!r} needs a finite domain and a mapping from its values to new ones; given {labels!r}"]
-    return [f"{unknown('value', x, domain)} of {variable!r}" for x in labels if x not in domain]
+    problems = [f"{unknown('value', x, domain)} of {variable!r}" for x in labels if x not in domain]
+    return problems + [
+        f"{variable!r}: the new value {x!r} is not hashable" for x in labels.values() if not isinstance(x, Hashable)
+    ]
 
 
 def _merge(model: CausalModel, variable: str, labels: Mapping[Hashable, Hashable]) -> _Merge:

@@ -7,6 +7,7 @@ from numbers import Integral
 from typing import Any
 
 from commute.causal.domains import Finite
+from commute.causal.mechanisms import by_name
 from commute.errors import ModelError
 
 
@@ -17,9 +18,10 @@ class Over:
     parents: tuple[str, ...]
     function: Callable[..., Any]
 
-    def __call__(self, **given: Any) -> Any:
+    def __call__(self, /, *places: Any, **given: Any) -> Any:
         """The function's value at one setting of the parents."""
-        return self.function(*(given[p] for p in self.parents))
+        values = by_name(self.parents, places, given)
+        return self.function(*(values[p] for p in self.parents))
 
 
 def numbered(name: str, count: int) -> tuple[str, ...]:
