@@ -112,15 +112,20 @@ def _searched(rivals: _Rivals, n: int, seed: int) -> _Drawn:
     generator = stream(seed, "distinguishing")
     drawn = rivals.inputs.sample(generator, _DRAWN), {v: rivals.inputs.sample(generator, _DRAWN) for v in rivals.names}
     found = rivals.smallest(_rows(drawn, rivals.differ(drawn)), _SHRUNK)
+    unshrunk = found
     for _ in range(_ROUNDS if rows_of(found[0]) else 0):
         before = rivals.size(found).sum()
         found = _shrunk(rivals, found)
         if rivals.size(found).sum() == before:
             break
-    distinct = np.unique(
-        np.stack([x for batch in (found[0], *found[1].values()) for x in batch.values()]), axis=1, return_index=True
-    )
-    return rivals.smallest(_rows(found, np.sort(distinct[1])), n)
+    smallest, others = (_distinct(drawn) for drawn in (found, _joined(found, unshrunk)))
+    return rivals.smallest(smallest if rows_of(smallest[0]) >= n else others, n)
+
+
+def _distinct(drawn: _Drawn) -> _Drawn:
+    """The pairs, each once, in order."""
+    every = np.stack([x for batch in (drawn[0], *drawn[1].values()) for x in batch.values()])
+    return _rows(drawn, np.sort(np.unique(every, axis=1, return_index=True)[1]))
 
 
 def _shrunk(rivals: _Rivals, found: _Drawn) -> _Drawn:

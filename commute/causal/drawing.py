@@ -23,6 +23,7 @@ if TYPE_CHECKING:
 
     from commute.causal.model import CausalModel  # which imports this module for its methods
 
+_DRAWN = 60  # variables of a model up to which a notebook shows its graph by itself
 Edge = tuple[str, str]
 Do = Collection[str | Edge]  # a mapping also gives what each is set to
 Places = dict[str, tuple[float, float]]
@@ -134,7 +135,7 @@ def to_dot(model: "CausalModel", *, setting: Mapping[str, Any] | None = None, do
 
 
 def to_html(model: "CausalModel") -> str:
-    """A model as a fragment of HTML: its name, a table of its variables and its graph as SVG.
+    """A model as a fragment of HTML: its name, a table of its variables and, unless there are many, its graph as SVG.
 
     Args:
         model: the model to show.
@@ -148,7 +149,8 @@ def to_html(model: "CausalModel") -> str:
         for cells in ((v, _role(model, v), ", ".join(model.graph.predecessors(v)), _domain(model, v)) for v in model.graph)
     )
     table = f"<table>\n<thead><tr>{head}</tr></thead>\n<tbody>\n{body}\n</tbody>\n</table>"
-    return f"<div>\n<p><strong>{escape(model.name)}</strong></p>\n{table}\n{_svg(model)}</div>\n"
+    drawing = _svg(model) if len(model.graph) <= _DRAWN else f"<p>{len(model.graph)} variables; .plot() draws them.</p>\n"
+    return f"<div>\n<p><strong>{escape(model.name)}</strong></p>\n{table}\n{drawing}</div>\n"
 
 
 @dataclass(frozen=True)

@@ -75,23 +75,22 @@ class Pairs:
             PairsError: listing missing and unknown columns, and rows whose `expected` is not the algorithm's answer.
         """
         read: dict[tuple[str, ...], Batch] = {}
+        columns = _columns(model)
         problems = []
         for name in map(str, frame.columns):
-            *place, variable = name.split(".")
-            side = tuple(place)
-            if name == "changed":
-                continue
-            if side[:1] not in {("base",), ("source",), ("expected",)} or len(side) != 1 + (side[0] == "source"):
-                problems.append(f"the column {name!r} is none of base.<input>, source.<variable>.<input>, expected.<output>")
-                continue
-            read.setdefault(side, {})[variable] = frame[name].to_numpy()
+            if name in columns:
+                *side, variable = columns[name]
+                read.setdefault(tuple(side), {})[variable] = frame[name].to_numpy()
+            elif name != "changed":
+                problems.append(
+                    f"{unknown('column', name, columns)} (base.<input>, source.<variable>.<input>, expected.<output>)"
+                )
         sources = {side[1]: batch for side, batch in read.items() if side[0] == "source"}
         problems += [
             f"there are no columns {what}"
             for what, found in (("base.<input>", ("base",) in read), ("source.<variable>.<input>", sources))
             if not found
         ]
-        problems += [unknown("variable", v, model.graph) for v in sources if v not in model.graph]
         check(problems, PairsError, "the frame of pairs")
         found = make_pairs(
             model,
@@ -102,6 +101,14 @@ class Pairs:
         )
         _check_expected(read.get(("expected",), {}), found.expected)
         return found
+
+
+def _columns(model: CausalModel) -> dict[str, tuple[str, ...]]:
+    """The columns that a frame of pairs can have, and where each belongs."""
+    places: list[tuple[str, ...]] = [("base", v) for v in model.inputs]
+    places += [("source", v, i) for v in model.graph for i in model.inputs]
+    places += [("expected", v) for v in model.graph]
+    return {".".join(place): place for place in places}
 
 
 def make_pairs(model: CausalModel, base: Batch, sources: Mapping[str, Batch], *, design: str, independent: bool) -> Pairs:

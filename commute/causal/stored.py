@@ -157,23 +157,31 @@ def _read_tree(record: Any, depth: int) -> Any:
     if isinstance(record, float):
         return sympy.Float(record)
     if isinstance(record, list):
-        above, below = record
-        if type(above) is not int or type(below) is not int or not max(abs(above), below) <= _LARGEST_NUMBER or below < 1:
-            raise ModelError("a fraction is two whole numbers of at most 1024 bits, the second at least 1")
-        return sympy.Rational(above, below)
+        return _read_fraction(*record)
     (head, args), *more = record.items()
     if more or (head == "variable") != isinstance(args, str):
         raise ModelError(f"a node of a formula is a variable, or one function of a list; given {record!r}")
-    if head == "variable":
-        return sympy.Symbol(args)
+    return sympy.Symbol(args) if head == "variable" else _read_function(head, [_read_tree(a, depth + 1) for a in args])
+
+
+def _read_fraction(above: Any, below: Any) -> Any:
+    import sympy
+
+    if type(above) is not int or type(below) is not int or not max(abs(above), below) <= _LARGEST_NUMBER or below < 1:
+        raise ModelError("a fraction is two whole numbers of at most 1024 bits, the second at least 1")
+    return sympy.Rational(above, below)
+
+
+def _read_function(head: str, args: list[Any]) -> Any:
+    import sympy
+
     if head not in _heads():
         raise ModelError(unknown("function", head, _heads()))
-    read = [_read_tree(a, depth + 1) for a in args]
-    if head not in _EXACT and not any(x.free_symbols for x in read):  # which sympy might compute to any precision
+    if head not in _EXACT and not any(x.free_symbols for x in args):  # which sympy might compute to any precision
         raise ModelError(f"{head} of a constant is written as the number that it is")
-    if head == "Pow" and not _small(read[1]):
-        raise ModelError(f"the exponent {read[1]} of a power is not a number up to {_LARGEST_EXPONENT}")
-    made = _heads()[head](*read)
+    if head == "Pow" and not _small(args[1]):
+        raise ModelError(f"the exponent {args[1]} of a power is not a number up to {_LARGEST_EXPONENT}")
+    made = _heads()[head](*args)
     if not all(_small(p.exp) for p in made.atoms(sympy.Pow)):  # powers of powers, which sympy makes one
         raise ModelError(f"an exponent of {head} grows beyond {_LARGEST_EXPONENT}")
     return made

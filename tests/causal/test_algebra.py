@@ -8,6 +8,7 @@ from hypothesis import settings as examples
 from hypothesis import strategies as st
 
 import commute as cm
+from commute.causal.library.parts import Over
 from commute.causal.quotient import clash
 from commute.testing.strategies import LABELS, models, settings
 
@@ -108,6 +109,84 @@ def test_a_truth_value_is_put_into_arithmetic():
     assert cm.abstracts(high, model, tau)
 
 
+A, B, V, W = sympy.symbols("a b v w")
+FOUR = cm.Finite(range(4))
+
+
+@pytest.mark.parametrize(
+    "formulas",
+    [
+        {"v": sympy.Ge(A, 3), "w": sympy.Eq(V, 1)},  # sympy says that no truth value is 1
+        {"v": sympy.Ge(A, 3), "w": sympy.Max(V, B)},  # sympy does not compare truth values
+        {"v": A * 0.1, "w": V * 10},  # rounded in between
+        {"v": sympy.sqrt(A), "w": V**2},
+        {"v": A / 3, "w": sympy.floor(V * 3)},
+        {"v": A - A + B, "w": sympy.Piecewise((A / V, V > 0), (0, True))},
+        {"v": A + 2 * B, "w": V**2 - V},
+        {"v": sympy.And(A > 1, sympy.Eq(B, 2)), "w": sympy.Piecewise((A, V), (B, True))},
+    ],
+    ids=str,
+)
+def test_formulas_are_put_into_each_other_without_changing_the_function(formulas):
+    model = cm.CausalModel("formulas", {"a": FOUR, "b": FOUR}, formulas)
+    for high, tau in (
+        model.marginalize(["v"]),
+        model.merge_variables({"z": ["v", "w"]}),
+        model.merge_variables({"z": ["a", "b"]}),
+    ):
+        assert cm.abstracts(high, model, tau)
+        for a in range(4):
+            for b in range(4):
+                low = model.solve({"a": a, "b": b})
+                inputs = {v: tau(low)[v] for v in high.inputs}
+                assert high.solve(inputs) == tau(low)
+
+
+def test_a_merge_of_inputs_of_a_conjunction_keeps_its_only_true_setting():
+    many = cm.Finite(range(10))
+    model = cm.CausalModel("and", dict.fromkeys("abc", many), {"f": lambda a, b, c: (a == 3) & (c == 7) & (b == 0)})
+    high, tau = model.merge_variables({"ab": ["a", "b"]})
+    assert high.solve({"ab": (3, 0), "c": 7})["f"]
+    assert cm.abstracts(high, model, tau)
+
+
+def test_what_is_left_out_is_computed_once_however_often_it_is_read():
+    calls = []
+
+    def counted(p, q):
+        calls.append((p, q))
+        return (p + q) % 3
+
+    names = ["x0", "x1", *(f"v{i}" for i in range(25))]
+    chain = {v: _over(counted, names[i], names[i + 1]) for i, v in enumerate(names[2:])}
+    model = cm.CausalModel("fibonacci", {"x0": cm.Finite(range(3)), "x1": cm.Finite(range(3))}, chain)
+    high, _ = model.marginalize(model.internal)
+    calls.clear()
+    assert high.equations["v24"].call([1, 2]) == model.solve({"x0": 1, "x1": 2})["v24"]
+    assert len(calls) == 25
+
+
+def test_a_long_chain_is_left_out():
+    names = ["x", *(f"v{i}" for i in range(1500))]
+    model = cm.CausalModel("chain", {"x": FOUR}, {v: _over(lambda p: (p + 1) % 4, names[i]) for i, v in enumerate(names[1:])})
+    high, tau = model.marginalize(model.internal)
+    assert high.solve({"x": 1})["v1499"] == (1 + 1500) % 4
+    assert cm.abstracts(high, model, tau)
+
+
+def _over(function, *parents):
+    return Over(parents, function)
+
+
+def test_a_soft_intervention_on_a_derived_model_is_given_its_mechanism():
+    high, _ = adder().marginalize(["carry"])
+    start = {"a1": 1, "a0": 2, "b1": 0, "b0": 2}
+    changed = high.solve(start, do={"tens": lambda old: lambda a1, b1, a0, b0: (old(a1=a1, b1=b1, a0=a0, b0=b0) + 1) % 3})
+    assert changed["tens"] == (high.solve(start)["tens"] + 1) % 3
+    renamed, _ = adder().rename({"carry": "c"})
+    assert renamed.solve(start, do={"c": lambda old: lambda a0, b0: not old(a0, b0)})["tens"] == 1
+
+
 def test_merging_digits_into_numbers():
     """Pairs of digits become tuples, tuples become numbers, and then the model is addition."""
     tuples, first = adder().merge_variables({"a": ["a1", "a0"], "b": ["b1", "b0"], "sum": ["hundreds", "tens", "ones"]})
@@ -140,6 +219,13 @@ def test_a_merge_that_is_no_congruence_names_two_settings_and_they_show_it():
         (lambda m: m.marginalize(["cary"]), "no variable 'cary'; did you mean 'carry'?"),
         (lambda m: m.marginalize(["a0"]), "'a0' is an input"),
         (lambda m: m.marginalize("carry"), "given as a list of names"),
+        (lambda m: m.marginalize(5), "given as a list of names"),
+        (lambda m: m.merge_variables(["carry"]), "a mapping from names of variables"),
+        (lambda m: m.merge_variables({"x": 5}), "given as a list of names"),
+        (lambda m: m.merge_values(["carry"]), "a mapping from names of variables"),
+        (lambda m: m.merge_values({"carry": {True: [1]}}), "not hashable"),
+        (lambda m: m.rename(["carry"]), "a mapping from names of variables"),
+        (lambda m: m.rename({"carry": 5}), "the name of a variable is a text; given 5"),
         (lambda m: m.marginalize(["hundreds", "tens", "ones"]), "no output would be left"),
         (lambda m: m.merge_variables({"x": ["a0", "carry"]}), "'x' merges inputs with variables that mechanisms set"),
         (lambda m: m.merge_variables({"x": ["a0"], "y": ["a0"]}), "'a0' is merged twice"),

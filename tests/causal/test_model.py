@@ -212,6 +212,59 @@ def test_an_intervention_that_does_not_fit_is_an_error(call, said):
         call()
 
 
+@pytest.mark.parametrize(
+    ("call", "said"),
+    [
+        (lambda: EQUALITY.solve([1, 2]), "inputs maps variables to values"),
+        (lambda: EQUALITY.solve(BASE, ["left"]), "do maps variables to values"),
+        (lambda: EQUALITY.solve(BASE, {("a", "left", "same"): 0}), "no edge 'a -> left -> same'"),
+        (lambda: EQUALITY.solve(BASE, only="same"), "given as a list of names; given 'same'"),
+        (lambda: EQUALITY.solve(BASE, {"left": lambda old: 1 / 0}), "the intervention on 'left' raised ZeroDivisionError"),
+        (lambda: EQUALITY.interchange(BASE, {"left": 5}), "the source of 'left' is a setting or a Source; given 5"),
+        (lambda: EQUALITY.interchange(BASE, ["left"]), "sources maps variables"),
+        (lambda: cm.CausalModel("m", {1: cm.Bool}, {"v": lambda: 1}), "the name of a variable is a text; given 1"),
+        (lambda: cm.CausalModel("m", {"a": cm.Bool}, {"v": lambda a: a}, outputs=3), "outputs is a list of names; given 3"),
+        (lambda: cm.CausalModel("m", {"a": cm.Bool}, {"v": lambda a: a}, outputs=["v", "v"]), "'v' is listed twice in outputs"),
+        (lambda: cm.CausalModel("m", {"a": cm.Bool}, {"v": lambda a: a}, domains=["v"]), "domains maps variables"),
+        (lambda: cm.CausalModel.from_graph(5, {}), "from_graph takes a networkx.DiGraph"),
+        (lambda: cm.Interval(0, 10**400), "finite ends"),
+        (lambda: cm.Finite([1.0, float("nan")]), "must equal themselves; nan does not"),
+        (lambda: cm.Table(5, {}), "a list of names and a mapping"),
+        (lambda: EQUALITY.solve({v: np.zeros(131072, int) for v in BASE}, {"left": np.ones(200000, bool)}), "one length"),
+        (
+            lambda: EQUALITY.interchange(
+                {v: np.zeros(131072, int) for v in BASE}, {"left": {v: np.ones(200000, int) for v in BASE}}
+            ),
+            "one length",
+        ),
+    ],
+)
+def test_an_argument_that_is_something_else_is_an_error(call, said):
+    with pytest.raises(cm.CommuteError, match=said):
+        call()
+
+
+def test_one_setting_with_a_batch_of_interventions_serves_every_row():
+    assert EQUALITY.solve(BASE, {"left": [True, False]})["same"].tolist() == [True, False]
+    assert EQUALITY.interchange(BASE, {"left": {v: [x, 0] for v, x in (BASE | {"a": 0}).items()}})["same"].tolist() == [
+        False,
+        True,
+    ]
+
+
+def test_an_empty_batch_has_an_empty_answer():
+    model = cm.CausalModel("empty", {"a": cm.Interval(0, 1), "b": cm.Bool}, {"v": lambda a, b: a + b})
+    assert model.solve({"a": [], "b": []})["v"].tolist() == []
+
+
+def test_soft_hard_and_edge_interventions_together():
+    chain = cm.CausalModel("chain", {"a": DIGITS}, {"b": lambda a: a, "c": lambda b: b, "o": lambda c: c})
+    both = {"b": lambda old: old, ("c", "o"): 0, "o": 1}
+    assert chain.solve({"a": 2}, both) == {"a": 2, "b": 2, "c": 2, "o": 1}
+    changed = {"b": lambda old: lambda a: 5, ("b", "c"): 1}
+    assert chain.solve({"a": 2}, changed) == {"a": 2, "b": 5, "c": 1, "o": 1}
+
+
 def test_interventions_on_every_kind_of_variable_in_batches():
     batch = {v: [x, 0] for v, x in BASE.items()}
     assert EQUALITY.solve(batch, {"a": 0})["left"].tolist() == [False, True]

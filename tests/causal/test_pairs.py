@@ -2,6 +2,7 @@ from itertools import product
 
 import numpy as np
 import pytest
+import sympy
 from hypothesis import given
 from hypothesis import strategies as st
 from scipy.stats import chisquare
@@ -201,9 +202,26 @@ def test_a_frame_that_is_wrong_says_all_that_is_wrong():
         cm.Pairs.from_frame(frame.assign(**{"expected.same": ~frame["expected.same"]}), EQUALITY)
     with pytest.raises(cm.CommuteError) as caught:
         cm.Pairs.from_frame(frame[["base.a", "changed"]].rename(columns={"base.a": "a"}), EQUALITY)
-    assert "the column 'a' is none of" in str(caught.value)
+    assert "there is no column 'a'" in str(caught.value)
     assert "no columns base." in str(caught.value)
     assert "no columns source." in str(caught.value)
+
+
+def test_names_with_dots_are_read_back():
+    model = cm.CausalModel("dots", {"a.b": cm.Bool, "a": cm.Bool}, {"a.b.c": cm.Table(["a.b"], {False: 0, True: 1})})
+    pairs = cm.pairs(model, ["a.b.c", "a.b"], 20, design="uniform")
+    again = cm.Pairs.from_frame(pairs.to_frame(), model)
+    assert again.to_frame().equals(pairs.to_frame())
+
+
+def test_a_condition_is_a_truth_value_of_a_setting():
+    a, c = sympy.symbols("a c")
+    pairs = cm.pairs(EQUALITY, ["left"], 50, design="uniform", given=sympy.Eq(a, c))
+    assert (pairs.base["a"] == pairs.base["c"]).all()
+    with pytest.raises(cm.CommuteError, match="says True or False of a setting; it gave 'no'"):
+        cm.pairs(EQUALITY, ["left"], 50, given=lambda a: "no")
+    with pytest.raises(cm.CommuteError, match="must be a function of its parents"):
+        cm.pairs(EQUALITY, ["left"], 50, given=5)
 
 
 def test_rows_of_pairs_are_pairs():

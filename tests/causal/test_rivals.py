@@ -82,7 +82,7 @@ def test_the_condition_is_kept_and_continuous_rivals_are_told_apart():
     first = cm.CausalModel("one", {"x": unit}, {"high": x > 0.5, "out": sympy.Symbol("high")})
     second = cm.CausalModel("other", {"x": unit}, {"high": x > 0.75, "out": sympy.Symbol("high")})
     found = cm.distinguishing_pairs(first, second, ["high"], 5, given=lambda x: x < 0.7)
-    assert len(found)
+    assert len(found) == 5
     assert all(0.5 < sources["high"]["x"] < 0.7 for _, sources in rows_of(found))
 
 
@@ -148,6 +148,12 @@ def test_a_sample_has_an_interval_where_the_distance_is_bounded():
     [
         ({"variables": ["summ"]}, "no variable 'summ'; did you mean 'sum'"),
         ({"n": 0}, "n must be a whole number"),
+        ({"confidence": 1.0}, "confidence must lie between 0 and 1"),
+        ({"largest": -1}, "largest must be more than 0"),
+        (
+            {"n": 10, "largest": 1, "distance": lambda a, b: np.full(len(a["sum"]), 5)},
+            "a distance of 5.0 is more than the largest",
+        ),
         ({"distance": lambda a, b: -np.ones(len(a["sum"]))}, "numbers of at least 0"),
         ({"distance": lambda a, b: 3}, "numbers of at least 0"),
     ],

@@ -81,7 +81,7 @@ def changed(path, value):
         (changed(["mechanisms", "q", "codes"], [0, 0, 0, 2]), "codes outside of its domain's 2"),
         (changed(["mechanisms", "q", "codes"], [0, 0, 0, 0.5]), "whole numbers"),
         (changed(["mechanisms", "q", "parents"], ["z"]), "no variable 'z'"),
-        (changed(["mechanisms", "p", "formula"], {"eval": ["1"]}), "no function 'eval'"),
+        (changed(["mechanisms", "p", "formula"], {"eval": [[1, 1]]}), "no function 'eval'"),
         (changed(["mechanisms", "p", "formula"], {"variable": "z"}), "no variable 'z'"),
         (changed(["mechanisms", "p", "formula"], {"Add": "x", "Mul": []}), "one function of a list"),
         (changed(["mechanisms", "p", "formula"], "__import__('os')"), "no causal model in JSON"),

@@ -1,5 +1,6 @@
 """Mechanisms in sympy: exact for one setting, and the same on arrays."""
 
+from decimal import Decimal
 from fractions import Fraction
 from itertools import product
 
@@ -113,6 +114,44 @@ def test_symbols_are_variables_by_name_whatever_is_assumed_of_them():
     assert found.solve({"a": 2})["v"] == 4
 
 
+def test_labels_that_are_neither_whole_nor_floats_are_computed_with_as_they_are():
+    halves = cm.Finite([Fraction(1, 2), Fraction(3, 2)])
+    assert cm.CausalModel("f", {"a": halves}, {"v": A + 1}).solve({"a": Fraction(1, 2)})["v"] == 1.5
+    decimals = cm.Finite([Decimal("0.5"), Decimal("1.5")])
+    assert cm.CausalModel("d", {"a": decimals}, {"v": A + 1}).solve({"a": Decimal("0.5")})["v"] == 1.5
+    small = cm.Finite(np.array([100, 27], dtype=np.int8))
+    assert cm.CausalModel("i", {"a": small}, {"v": A * 2, "w": lambda a: a * 2}).solve({"a": 100}) == {
+        "a": 100,
+        "v": 200,
+        "w": 200,
+    }
+
+
+def test_integers_beyond_64_bits_stay_integers():
+    large = cm.Finite([*range(1, 10), 2**40, *range(10, 19)])
+    found = cm.CausalModel("product", {"a": large, "b": large}, {"v": A * B, "w": lambda a, b: a * b})
+    assert found.solve({"a": 2**40, "b": 2**40}) == {"a": 2**40, "b": 2**40, "v": 2**80, "w": 2**80}
+    huge = cm.Finite([2**63, 2**63 + 1, -1])
+    assert cm.CausalModel("odd", {"a": huge}, {"v": lambda a: a % 2}).solve({"a": [2**63 + 1, 2**63]})["v"].tolist() == [1, 0]
+
+
+def test_a_comparison_of_what_is_undefined_is_an_error_in_a_large_table_too():
+    hundred = cm.Finite(range(100))
+    with pytest.raises(cm.CommuteError, match=r"no case of .* applies, at a=50"):
+        cm.CausalModel("gap", {"a": hundred, "b": hundred}, {"v": sympy.Gt(sympy.Piecewise((B + 1, sympy.Ne(A, 50))), 0)}).domain(
+            "v"
+        )
+
+
+@pytest.mark.parametrize("name", ["self", "lambda", "x y", "given", "places"])
+def test_any_text_names_a_variable(name):
+    symbol = sympy.Symbol(name)
+    table = cm.Table([name], {x: x for x in range(10)})
+    named = cm.CausalModel("n", {name: DIGIT}, {"v": symbol + 1, "t": table, "w": sympy.Symbol("t") * 2})
+    assert named.solve({name: 3}) == {name: 3, "v": 4, "t": 3, "w": 6}
+    assert named.marginalize(["t"])[0].solve({name: 3})["w"] == 6
+
+
 def test_functions_formulas_and_tables_mix_in_one_model():
     mixed = cm.CausalModel(
         "mixed",
@@ -159,6 +198,7 @@ def test_a_case_that_does_not_apply_may_divide_by_zero():
         (sympy.Matrix([A]), "a real number or a truth value"),
         (A == 3, "the constant False; sympy's Eq"),
         ({(0,): 1}, r"give it as cm.Table\(parents, mapping\)"),
+        (sympy.MatrixSymbol("a", 2, 2)[0, 0], "plain symbols"),
         (3, "must be a function of its parents, a cm.Table or a sympy expression; given 3"),
         (A + sympy.Symbol("aa"), "no variable 'aa'; did you mean 'a'"),
     ],

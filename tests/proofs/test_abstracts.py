@@ -10,6 +10,7 @@ from hypothesis import strategies as st
 
 import commute as cm
 from commute.alignments.binomial import Count
+from commute.causal import abstraction
 from commute.causal.mechanisms import Coded
 from commute.testing.strategies import LABELS, models
 from tests.causal.test_algebra import OPERATIONS
@@ -113,6 +114,39 @@ def test_a_map_that_is_not_onto_is_refuted():
     verdict = cm.abstracts(model, model, {"a": lambda a: a and False, "b": lambda b: b and False})
     assert verdict.status == "refuted"
     assert "no low-level setting stands for a=True" in str(verdict)
+
+
+@pytest.mark.parametrize(
+    ("domain", "low", "part", "status"),
+    [
+        (cm.Interval(0, 10), cm.Interval(0, 1), "x", "refuted"),
+        (cm.Interval(0, 1), cm.Interval(0, 1), "x", "holds"),
+        (cm.Interval(0, 1), cm.Interval(0, 2), sympy.Symbol("x") / 2, "holds"),
+        (cm.Interval(0, 1), cm.Interval(0, 1), sympy.sin(sympy.Symbol("x")), "inconclusive"),
+        (cm.Finite([0, 1, 2]), cm.Interval(0, 1), lambda x: int(x > 0.5), "inconclusive"),
+        (cm.Finite([0, 1, 2]), cm.Interval(0, 1), sympy.Piecewise((1, sympy.Symbol("x") > 0.5), (0, True)), "refuted"),
+        (cm.Finite([0, 1]), cm.Interval(0, 1), sympy.Piecewise((1, sympy.Symbol("x") > 0.5), (0, True)), "holds"),
+        (cm.Interval(0, 1), cm.Finite([0, 1]), "x", "refuted"),
+    ],
+)
+def test_every_value_must_be_reached(domain, low, part, status):
+    below = cm.CausalModel("low", {"x": low}, {"y": sympy.Integer(0)})
+    above = cm.CausalModel("high", {"X": domain}, {"Y": sympy.Integer(0)})
+    assert cm.abstracts(above, below, {"X": part, "Y": "y"}).status == status
+
+
+@examples(max_examples=60)
+@given(st.data())
+def test_z3_decides_as_enumeration_does(data):
+    """The same questions with nothing enumerated; tables, tuples and labels of merged values are told to z3."""
+    numbers = [(False, True), (0, 1), (-1, 5)]
+    low = data.draw(models(inputs=2, mechanisms=2, parents=2, labels=numbers))
+    high, tau = data.draw(data.draw(st.sampled_from(OPERATIONS[:3]))(low))
+    high, tau = data.draw(mutated(high, low, tau))
+    expected = cm.abstracts(high, low, tau).status
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(abstraction, "ENUMERATED", 0)
+        assert cm.abstracts(high, low, tau).status == expected
 
 
 def test_settings_outside_of_a_domain_are_no_interventions_but_wrong_answers():
