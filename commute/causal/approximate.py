@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from commute.causal.algebra import listed
 from commute.causal.batches import BLOCK, Batch, Column, rows_of, take
 from commute.causal.equations import Equation, decoded
 from commute.causal.inputs import Condition, Inputs
@@ -82,7 +83,7 @@ def approximation(
     """
     tau = Tau(mapping)
     tau.fits(high, low)
-    chosen = high.internal if variables is None else tuple(variables)
+    chosen = high.internal if variables is None else listed(variables)
     problems = [unknown("variable", v, high.graph) for v in chosen if v not in high.graph]
     problems += [] if n is None else not_counts(n=n)
     problems += [] if 0 < confidence < 1 else [f"confidence must lie between 0 and 1; given {confidence!r}"]
@@ -95,7 +96,7 @@ def approximation(
     worst: tuple[float, dict[str, dict[str, Any]]] = -1.0, {}
     for base, sources in _settings(inputs, chosen, n, seed):
         mapped, above = _runs(high, low, readers, base, sources)
-        distances = _checked(measure(mapped, above), rows_of(mapped))
+        distances = _checked(measure, mapped, above)
         row = int(np.argmax(distances))
         if distances[row] > worst[0]:
             worst = float(distances[row]), _shown(low, base, sources, mapped, above, row)
@@ -146,8 +147,13 @@ def _differing(high: CausalModel) -> Distance:
     return lambda mapped, above: np.logical_or.reduce([mapped[v] != above[v] for v in high.outputs]).astype(float)
 
 
-def _checked(given: Any, rows: int) -> Column:
-    distances = np.asarray(given)
+def _checked(measure: Distance, mapped: Mapping[str, Column], above: Mapping[str, Column]) -> Column:
+    """The distances, [batch]."""
+    rows = rows_of(mapped)
+    try:
+        distances = np.asarray(measure(mapped, above))
+    except Exception as error:  # whatever the user's function raises
+        raise ModelError(f"the distance raised {type(error).__name__}: {error}; it is given two mappings of arrays") from error
     if distances.dtype.kind not in "biuf" or distances.shape != (rows,) or not (distances >= 0).all():
         found = f"{distances.dtype} of shape {list(distances.shape)}"
         raise ModelError(f"a distance gives {rows} numbers of at least 0, one a setting; given {found}")

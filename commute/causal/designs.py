@@ -106,6 +106,8 @@ def exhaustive(
 
 
 def _misnamed(model: CausalModel, variables: Sequence[str]) -> list[str]:
+    if not isinstance(model, CausalModel):
+        raise PairsError(f"pairs are drawn of a CausalModel; given {model!r}")
     if isinstance(variables, str) or not isinstance(variables, Collection) or not variables:
         return [f"variables is a list of one or more names; given {variables!r}"]
     problems = [unknown("variable", v, model.graph) for v in variables if v not in model.graph]

@@ -12,7 +12,7 @@ from typing import Any
 import numpy as np
 
 from commute.causal.batches import Batch, Column, as_column, plain
-from commute.causal.domains import Domain, Finite
+from commute.causal.domains import Bool, Domain, Finite
 from commute.causal.mechanisms import Coded, Mechanism
 from commute.errors import ModelError, SlowWarning
 
@@ -73,8 +73,10 @@ class Equation:
 
     @property
     def domain(self) -> Domain | None:
-        """The variable's domain: the declared one, or the values that the table holds."""
-        return self.declared if self.declared is not None else self._compiled[1]
+        """The variable's domain: the declared one, or the values that the table holds; of a sympy truth value, both."""
+        if self.declared is not None:
+            return self.declared
+        return self._compiled[1] or (Bool if getattr(self.function, "is_truth", False) else None)
 
     @property
     def table(self) -> Column | None:

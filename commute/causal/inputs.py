@@ -31,10 +31,6 @@ class Inputs:
     model: CausalModel
     given: Condition | None = None
 
-    def __post_init__(self) -> None:
-        if not isinstance(self.model, CausalModel):
-            raise PairsError(f"pairs are drawn of a CausalModel; given {self.model!r}")
-
     @cached_property
     def finite(self) -> bool:
         """Whether the settings can be listed."""

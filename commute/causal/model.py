@@ -242,7 +242,8 @@ class CausalModel:
         cut = {v: Constant(self._equations[v].parents, any_label(d)) for v, d in kept.items()}
         changed = {v: self._changed(v, change) for v, change in soft.items()}
         model = self._remade({**self._functions, **changed, **cut}, {**self._declared, **kept})
-        both = {p: (self.known_domain(p), model.known_domain(p)) for p, _ in (t for t in targets if isinstance(t, tuple))}
+        parents = [t[0] for t in targets if isinstance(t, tuple) and t[0] in self._equations]
+        both = {p: (self.known_domain(p), model.known_domain(p)) for p in parents}
         seen = {p: old.united(new) for p, (old, new) in both.items() if isinstance(old, Finite) and isinstance(new, Finite)}
         return self._remade({**self._functions, **changed, **cut}, {**self._declared, **seen, **kept}) if seen else model
 

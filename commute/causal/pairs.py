@@ -74,6 +74,8 @@ class Pairs:
         Raises:
             PairsError: listing missing and unknown columns, and rows whose `expected` is not the algorithm's answer.
         """
+        if not hasattr(frame, "columns"):
+            raise PairsError(f"pairs are read from a pandas.DataFrame; given {frame!r}")
         read: dict[tuple[str, ...], Batch] = {}
         columns = _columns(model)
         problems = []

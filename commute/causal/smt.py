@@ -19,6 +19,7 @@ from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.equations import Equation
 from commute.causal.mechanisms import Mechanism
 from commute.causal.symbolic import Algebra, Expression, Fold, fold
+from commute.errors import ModelError
 
 _TRUE = z3.BoolVal(True)  # noqa: FBT003
 _TABLE = 2**12  # entries of a table that are written out for the solver at most
@@ -54,6 +55,11 @@ def constant(name: str, domain: Domain | None) -> Any:
     if parts is None:
         raise Unsupported(f"the values of {name!r} are not all numbers or truth values, or tuples of these")
     return tuple(constant(f"{name}[{i}]", part) for i, part in enumerate(parts))
+
+
+def number(name: str) -> Any:
+    """A term that stands for any number."""
+    return z3.Real(name)
 
 
 def inside(term: Any, domain: Domain | None) -> Any:
@@ -168,6 +174,8 @@ def _table(equation: Equation, terms: Mapping[str, Any]) -> Any:
 
 def ask(conditions: Sequence[Any], variables: Mapping[str, Any], domains: Mapping[str, Domain | None], timeout: float) -> Found:
     """Values of the variables that meet all conditions, sought for at most `timeout` seconds."""
+    if not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise ModelError(f"timeout is a number of seconds above 0; given {timeout!r}")
     solver = z3.Solver()
     solver.set("timeout", max(int(timeout * 1000), 1))
     solver.add(*conditions)

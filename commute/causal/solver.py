@@ -23,10 +23,10 @@ def decided(a: Around, timeout: float) -> Decision:
     if a.is_input and not a.cells:
         return Decision(a.variable, "holds", 0, 0, f"{a.variable!r} is an input and reads no other cell")
     try:
-        known = {v: smt.constant(v, d) for v, d in a.domains.items()}
+        known = {v: _constant(smt, a, v) for v in a.domains}
         conditions, mapped, values = _read(smt, a, known)
         if a.is_input:  # its cell must stand for the same whatever the other cells are
-            other = {v: smt.constant(v + _OTHER, a.domains[v]) if v in a.fixed else x for v, x in known.items()}
+            other = {v: _constant(smt, a, v, _OTHER) if v in a.fixed else x for v, x in known.items()}
             again, expected, _ = _read(smt, a, other)
             conditions += again
             known |= {v + _OTHER: other[v] for v in a.fixed}
@@ -103,6 +103,13 @@ def reached(a: Around, timeout: float) -> Decision:
     except smt.Unsupported as reason:
         return _open(a.variable, f"whether each value is reached: {reason}")
     return onto(a)
+
+
+def _constant(smt: ModuleType, a: Around, variable: str, mark: str = "") -> Any:
+    """A term for a low-level variable; a formula that is a number and has no domain is set to any number."""
+    function = a.low.equations[variable].function if variable in a.low.equations else None
+    anything = a.domains[variable] is None and hasattr(function, "formula")
+    return smt.number(variable + mark) if anything else smt.constant(variable + mark, a.domains[variable])
 
 
 def _read(smt: ModuleType, a: Around, known: Mapping[str, Any]) -> tuple[list[Any], Any, dict[str, Any]]:

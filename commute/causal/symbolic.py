@@ -88,6 +88,11 @@ class Expression:
         whole = self.is_whole and all(x.dtype.kind in "iu" for x in numbers)
         return np.rint(values).astype(np.int64) if whole else values.astype(np.float64)
 
+    @property
+    def is_truth(self) -> bool:
+        """Whether it is a truth value."""
+        return isinstance(self.formula, Boolean) and not isinstance(self.formula, sympy.Symbol)
+
     @cached_property
     def is_plain(self) -> bool:
         """Whether it is a number that is defined everywhere, and nothing in it is rounded or divides."""

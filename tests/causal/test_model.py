@@ -262,6 +262,7 @@ def test_soft_hard_and_edge_interventions_together():
     both = {"b": lambda old: old, ("c", "o"): 0, "o": 1}
     assert chain.solve({"a": 2}, both) == {"a": 2, "b": 2, "c": 2, "o": 1}
     changed = {"b": lambda old: lambda a: 5, ("b", "c"): 1}
+    assert chain.solve({"a": 2}, {"c": lambda old: old, ("a", "b"): 0}) == {"a": 2, "b": 0, "c": 0, "o": 0}
     assert chain.solve({"a": 2}, changed) == {"a": 2, "b": 5, "c": 1, "o": 1}
 
 

@@ -238,6 +238,20 @@ def test_continuous_abstraction_with_an_internal_variable():
     )
 
 
+def test_variables_without_a_declared_domain_are_set_to_any_number():
+    low = threshold({"s": X + Y, "big": S >= 10, "out": sympy.Symbol("big")})
+    assert low.domain("big") == cm.Bool
+    mapping = {v: v for v in ("x", "y", "s", "big", "out")}
+    assert cm.abstracts(low, low, mapping)
+    other = threshold({"s": X + Y, "big": S >= 11, "out": sympy.Symbol("big")})
+    assert cm.abstracts(other, low, mapping).status == "refuted"
+
+
+def test_a_timeout_is_a_number_of_seconds():
+    with pytest.raises(cm.CommuteError, match="timeout is a number of seconds above 0; given 'long'"):
+        cm.equivalent(threshold({"out": X}), threshold({"out": X}), timeout="long")
+
+
 def test_a_python_function_over_a_continuum_is_left_open():
     verdict = cm.equivalent(threshold({"out": lambda x: x > 1}), threshold({"out": X > 1}))
     assert verdict.status == "inconclusive"
