@@ -72,6 +72,9 @@ class Around:
     """What there is around one high-level variable: what its low-level cell depends on, and the cells that it should depend on.
 
     Attributes:
+        high: the model that abstracts.
+        low: the model that is abstracted.
+        tau: the map from its settings.
         variable: the high-level variable.
         cells: the other high-level variables that it or its cell reads from.
         fixed: low-level variables in those cells.
@@ -117,7 +120,7 @@ class Around:
         solved = self.low.evaluate({}, columns, rows_of(columns), self.tau.cell(self.variable))
         return self.read(self.variable, solved)
 
-    def reached(self, columns: Batch) -> tuple[Batch, Column]:
+    def others(self, columns: Batch) -> tuple[Batch, Column]:
         """The values of the other cells, and on which settings all of them stand for one."""
         values = {v: self.read(v, columns) for v in self.cells}
         defined = [_defined(x, self.high.known_domain(v)) for v, x in values.items()]
@@ -155,7 +158,7 @@ def enumerated(a: Around, domains: Mapping[str, Finite]) -> Decision:
     first = None
     reference = _reference(a, domains) if a.is_input else {}
     for columns in blocks(domains):
-        values, defined = a.reached(columns)
+        values, defined = a.others(columns)
         rows = np.flatnonzero(defined)
         if a.is_input:
             expected = a.mapped({**columns, **{v: np.full_like(columns[v], code) for v, code in reference.items()}})[rows]
@@ -173,7 +176,7 @@ def enumerated(a: Around, domains: Mapping[str, Finite]) -> Decision:
     return Decision(a.variable, "refuted", total, wrong, says, disagreement(a, setting(domains, first), held))
 
 
-def reached(a: Around) -> Decision | None:
+def is_onto(a: Around) -> Decision | None:
     """Whether the variable's cell stands for each of its values, decided without a solver; None where that cannot be told so.
 
     Without it τ is no map onto the high-level settings, which constructive abstraction asks for.
@@ -238,7 +241,7 @@ def _high_answer(a: Around, values: Batch, rows: int) -> Column:
 def _reference(a: Around, domains: Mapping[str, Finite]) -> dict[str, int]:
     """The first codes of the other cells' variables for which all of them stand for a value."""
     for columns in blocks({v: domains[v] for v in a.fixed}):
-        rows = np.flatnonzero(a.reached(columns)[1])
+        rows = np.flatnonzero(a.others(columns)[1])
         if len(rows):
             return {v: int(x[rows[0]]) for v, x in columns.items()}
     return dict.fromkeys(a.fixed, 0)  # then nothing is compared

@@ -113,14 +113,14 @@ def remade(
 def listed(variables: Iterable[str]) -> list[str]:
     """Variables as a list."""
     if isinstance(variables, str) or not isinstance(variables, Iterable):
-        raise ModelError(f"variables are given as a list of names; given {variables!r}")
+        raise ModelError(f"variables are a list of names; given {variables!r}")
     return list(variables)
 
 
 def mapping(given: Mapping[str, Any]) -> Mapping[str, Any]:
     """What maps variables, as it is."""
     if not isinstance(given, Mapping) or not all(isinstance(v, str) for v in given):
-        raise ModelError(f"it is a mapping from names of variables; given {given!r}")
+        raise ModelError(f"what becomes of variables is a mapping from their names; given {given!r}")
     return given
 
 

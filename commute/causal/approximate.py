@@ -30,7 +30,8 @@ class Approximation:
         interval: bounds on the expected distance, which is itself where all was gone through; else Hoeffding's at `confidence`,
             and None where no largest distance was stated.
         maximum: the largest distance met: the largest there is if all was gone through, else a lower bound of it.
-        worst: where it was met: the base, the sources, what τ makes of the low-level run, and the high-level run.
+        worst: where it was met: the base, the sources, what τ makes of the low-level run, and the high-level run; empty where
+            no distance is above 0.
         settings: how many bases with sources were compared.
         exact: whether those are all there are.
         confidence: of the interval.
@@ -79,21 +80,25 @@ def approximation(
 
     Raises:
         ModelError: when the map does not fit, a variable is unknown, distances are not numbers of at least 0, or there are too
-            many settings to go through.
+            many settings to go through; and when τ gives a value outside of its high-level domain.
     """
     tau = Tau(mapping)
     tau.fits(high, low)
     chosen = high.internal if variables is None else listed(variables)
     problems = [unknown("variable", v, high.graph) for v in chosen if v not in high.graph]
     problems += [] if n is None else not_counts(n=n)
-    problems += [] if 0 < confidence < 1 else [f"confidence must lie between 0 and 1; given {confidence!r}"]
-    problems += [] if largest is None or largest > 0 else [f"largest must be more than 0; given {largest!r}"]
+    if not isinstance(confidence, (int, float)) or not 0 < confidence < 1:
+        problems.append(f"confidence must lie between 0 and 1; given {confidence!r}")
+    if largest is not None and (not isinstance(largest, (int, float)) or not largest > 0):
+        problems.append(f"largest must be a number of more than 0; given {largest!r}")
+    if largest is not None and distance is None:
+        problems.append("largest is of a distance of your own; the default one is at most 1")
     check(problems, ModelError, "the error of an abstraction")
     inputs = Inputs(low, given)
     measure = distance or _differing(high)
     readers = {v: tau.equation(v, low) for v in high.graph}
     total, means = 0, []
-    worst: tuple[float, dict[str, dict[str, Any]]] = -1.0, {}
+    worst: tuple[float, dict[str, dict[str, Any]]] = 0.0, {}
     for base, sources in _settings(inputs, chosen, n, seed):
         mapped, above = _runs(high, low, readers, base, sources)
         distances = _checked(measure, mapped, above)
@@ -118,13 +123,13 @@ def _settings(inputs: Inputs, variables: Sequence[str], n: int | None, seed: int
             rows = min(BLOCK, n - start)
             yield inputs.sample(generator, rows), {v: inputs.sample(generator, rows) for v in variables}
         return
-    shape = (rows_of(inputs.listed),) * (1 + len(variables))
-    total = shape[0] ** len(shape)
+    if not inputs.finite:
+        raise ModelError(f"the inputs of {inputs.model.name!r} cannot all be gone through; draw some with n=")
+    total = rows_of(inputs.listed) ** (1 + len(variables))
     if total > _ALL:
         raise ModelError(f"there are {total:,} bases with sources, too many to go through; draw some with n=, or restrict given=")
     for start in range(0, total, BLOCK):
-        base, *sources = (take(inputs.listed, i) for i in np.unravel_index(np.arange(start, min(start + BLOCK, total)), shape))
-        yield base, dict(zip(variables, sources, strict=True))
+        yield inputs.product(variables, start, min(start + BLOCK, total))
 
 
 def _runs(

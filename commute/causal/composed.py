@@ -149,6 +149,8 @@ def _value(mechanism: Mechanism, known: Mapping[str, Any], *, arrays: bool) -> A
 
 def composed(outer: Mechanism, inner: Mapping[str, Mechanism]) -> Mechanism:
     """The mechanism with each parent in `inner` computed by that mechanism from what is given."""
+    if isinstance(outer, Same):
+        return inner.get(outer.variable, outer)
     used = {p: inner[p] for p in reads(outer) if p in inner}
     return (_substituted(outer, used) or Composed(outer, used)) if used else outer
 

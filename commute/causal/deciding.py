@@ -1,30 +1,28 @@
-"""Whether one causal model abstracts another, and whether two are the same function."""
+"""Whether one causal model abstracts another."""
 
-from typing import TYPE_CHECKING, Any
+from dataclasses import replace
 
 from commute.causal import solver
-from commute.causal.abstraction import Around, Decision, around, enumerated, reached
+from commute.causal.abstraction import Around, Decision, around, enumerated, is_onto
 from commute.causal.model import CausalModel
 from commute.causal.tau import Tau
 
-if TYPE_CHECKING:
-    from collections.abc import Mapping
 
-
-def decide(high: CausalModel, low: CausalModel, mapping: "Tau | Mapping[str, Any]", *, timeout: float) -> tuple[Decision, ...]:
+def decide(high: CausalModel, low: CausalModel, tau: Tau, *, timeout: float) -> tuple[Decision, ...]:
     """For each high-level variable, whether it is right; together, whether `high` is a constructive abstraction of `low` under τ.
 
     Raises:
         ModelError: when the map does not fit the models.
     """
-    tau = Tau(mapping)
     tau.fits(high, low)
     return tuple(_decide(around(high, low, tau, v), timeout) for v in high.graph)
 
 
 def _decide(a: Around, timeout: float) -> Decision:
-    reach = reached(a) or solver.reached(a, timeout)
+    reach = is_onto(a) or solver.is_onto(a, timeout)
     if reach.status == "refuted":
         return reach
     found = solver.decided(a, timeout) if a.finite is None else enumerated(a, a.finite)
-    return reach if found.status == "holds" and reach.status == "inconclusive" else found
+    if found.status != "holds":
+        return found
+    return reach if reach.status == "inconclusive" else replace(found, solver=found.solver or reach.solver)

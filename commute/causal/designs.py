@@ -122,9 +122,7 @@ def _exhaustive_rows(inputs: Inputs, variables: Sequence[str]) -> int:
 
 
 def _exhaustive(inputs: Inputs, variables: Sequence[str], start: int, stop: int) -> Pairs:
-    shape = (rows_of(inputs.listed),) * (1 + len(variables))
-    base, *sources = (take(inputs.listed, index) for index in np.unravel_index(np.arange(start, stop), shape))
-    return make_pairs(inputs.model, base, dict(zip(variables, sources, strict=True)), design="exhaustive", independent=False)
+    return make_pairs(inputs.model, *inputs.product(variables, start, stop), design="exhaustive", independent=False)
 
 
 def _bases(inputs: Inputs, values: Batch, generator: np.random.Generator) -> Batch:

@@ -15,7 +15,7 @@ from commute.causal.pairs import Pairs, make_pairs
 from commute.errors import PairsError, check, not_counts, unknown
 from commute.runs.seeds import stream
 
-_DRAWN = 2**16  # pairs drawn where they cannot all be gone through
+_SAMPLED = 2**16  # pairs drawn where they cannot all be gone through
 _SHRUNK = 256  # of the drawn pairs that differ, those that are made smaller
 _ROUNDS = 8
 
@@ -54,8 +54,7 @@ def distinguishing_pairs(
     if isinstance(variables, str) or not isinstance(variables, (Mapping, Sequence)) or not variables:
         raise PairsError(f"variables is a list or mapping of one or more names; given {variables!r}")
     names = dict(variables) if isinstance(variables, Mapping) else {v: v for v in variables}
-    problems: list[str] = []
-    problems += [f"{unknown('variable', v, m.graph)} in {m.name!r}" for v, m in _named(names, first, second) if v not in m.graph]
+    problems = [f"{unknown('variable', v, m.graph)} in {m.name!r}" for v, m in _named(names, first, second) if v not in m.graph]
     check([*problems, *not_counts(n=n)], PairsError, "pairs that tell two algorithms apart")
     rivals = _Rivals(first, second, names, Inputs(first, given))
     rows = rows_of(rivals.inputs.listed) ** (1 + len(names)) if rivals.inputs.finite else None
@@ -97,12 +96,9 @@ class _Rivals:
 
 
 def _gone_through(rivals: _Rivals, n: int, rows: int) -> _Drawn:
-    listed = rivals.inputs.listed
-    shape = (rows_of(listed),) * (1 + len(rivals.names))
     kept: _Drawn | None = None
     for start in range(0, rows, BLOCK):
-        base, *sources = (take(listed, i) for i in np.unravel_index(np.arange(start, min(start + BLOCK, rows)), shape))
-        drawn = base, dict(zip(rivals.names, sources, strict=True))
+        drawn = rivals.inputs.product(rivals.names, start, min(start + BLOCK, rows))
         fresh = _rows(drawn, rivals.differ(drawn))
         kept = rivals.smallest(fresh if kept is None else _joined(kept, fresh), n)
     return kept or ({}, {})
@@ -110,7 +106,7 @@ def _gone_through(rivals: _Rivals, n: int, rows: int) -> _Drawn:
 
 def _searched(rivals: _Rivals, n: int, seed: int) -> _Drawn:
     generator = stream(seed, "distinguishing")
-    drawn = rivals.inputs.sample(generator, _DRAWN), {v: rivals.inputs.sample(generator, _DRAWN) for v in rivals.names}
+    drawn = rivals.inputs.sample(generator, _SAMPLED), {v: rivals.inputs.sample(generator, _SAMPLED) for v in rivals.names}
     found = rivals.smallest(_rows(drawn, rivals.differ(drawn)), _SHRUNK)
     unshrunk = found
     for _ in range(_ROUNDS if rows_of(found[0]) else 0):

@@ -111,8 +111,7 @@ class Finite:
         """
         codes = self._search(column)
         if codes.dtype.kind == "i" and (codes < 0).any():
-            row = int(np.argmax(codes < 0))
-            raise ModelError(f"{plain(column[row])!r} (row {row}) is not in its domain {self}")
+            raise ModelError(f"{_told(column, int(np.argmax(codes < 0)))} is not in its domain {self}")
         return codes.astype(self.code_type, copy=False)
 
     def find(self, column: Column) -> Column:
@@ -190,8 +189,7 @@ class Interval:
         column = column.astype(np.float64)
         outside = ~((column >= self.low) & (column <= self.high))
         if outside.any():
-            row = int(np.argmax(outside))
-            raise ModelError(f"{plain(column[row])!r} (row {row}) is not in its domain {self}")
+            raise ModelError(f"{_told(column, int(np.argmax(outside)))} is not in its domain {self}")
         return column
 
     def find(self, column: Column) -> Column:
@@ -210,6 +208,11 @@ class Interval:
 
 
 Domain = Finite | Interval
+
+
+def _told(column: Column, row: int) -> str:
+    """A label of a column, with its row where there are several."""
+    return f"{plain(column[row])!r} (row {row})" if len(column) > 1 else repr(plain(column[row]))
 
 
 def any_label(domain: Domain) -> Any:

@@ -73,8 +73,9 @@ def plot(model: "CausalModel", *, setting: Mapping[str, Any] | None = None, do: 
     Args:
         model: the model to draw.
         setting: labels to write under the names of variables: a solved setting, or part of one.
-        do: the variables intervened on, and for interventions on one path the edges, as (parent, child). As a mapping it also
-            gives what each is set to: a label is written in the drawing, a function (a soft intervention) cuts no arrows.
+        do: the variables intervened on, and for interventions on one path the edges, as (parent, child); or one of them alone.
+            As a mapping it also gives what each is set to: a label is written in the drawing, a function (a soft intervention)
+            cuts no arrows.
         ax: where to draw; a figure of its own, which fits the graph, if not given.
 
     Returns:
@@ -169,8 +170,11 @@ class _Marks:
 
 def _marked(model: "CausalModel", setting: Mapping[str, Any] | None, do: Do) -> _Marks:
     """The marks for a setting and an intervention, which must fit the model."""
+    if setting is not None and not isinstance(setting, Mapping):
+        raise ModelError(f"a setting maps variables to labels; given {setting!r}")
+    edge = isinstance(do, tuple) and len(do) == 2 and do in model.graph.edges  # noqa: PLR2004
+    done = [do] if edge or isinstance(do, str) else list(do)
     shown = dict(setting or {})
-    done = [do] if isinstance(do, str) else list(do)
     changes: Mapping[Any, Any] = do if isinstance(do, Mapping) else {}
     edges = [" -> ".join(edge) for edge in model.graph.edges]
     problems = [unknown("variable", v, model.graph) + " (setting)" for v in shown if v not in model.graph]

@@ -28,7 +28,11 @@ def compare(first: CausalModel, second: CausalModel, *, timeout: float) -> tuple
 def check_comparable(first: CausalModel, second: CausalModel) -> None:
     """Raise a ModelError that lists how the inputs or outputs of two models differ."""
     models = [m for m in (first, second) if not isinstance(m, CausalModel)]
-    check([f"{m!r} is not a CausalModel" for m in models], ModelError, "comparing causal models")
+    check(
+        [f"{m!r} is not a CausalModel; of an operation's model and τ, give the model" for m in models],
+        ModelError,
+        "comparing causal models",
+    )
     problems = [f"{v!r} is an input of one of them only" for v in sorted({*first.inputs} ^ {*second.inputs})]
     problems += [f"{v!r} is an output of one of them only" for v in sorted({*first.outputs} ^ {*second.outputs})]
     for variable in first.inputs:
@@ -37,12 +41,12 @@ def check_comparable(first: CausalModel, second: CausalModel) -> None:
             both = isinstance(one, Finite) and isinstance(other, Finite)
             if set(one) != set(other) if both else one != other:  # type: ignore[arg-type]
                 problems.append(f"the domain of {variable!r} is {one} in one and {other} in the other")
-    if problems:
-        problems.append("rename and merge with .rename(), .merge_variables() and .merge_values()")
-    check(problems, ModelError, f"{first.name!r} and {second.name!r} cannot be compared, which")
+    check(
+        problems, ModelError, f"comparing {first.name!r} with {second.name!r} (see .rename, .merge_variables and .merge_values)"
+    )
 
 
-def answers_of(model: CausalModel, other: CausalModel, columns: Batch, variables: tuple[str, ...]) -> Batch:
+def _answers(model: CausalModel, other: CausalModel, columns: Batch, variables: tuple[str, ...]) -> Batch:
     """The labels of a model's variables for input columns that are coded as in `other`."""
     labels = other.labels({v: columns[v] for v in other.inputs})
     return model.solve(labels, only=variables)
@@ -52,8 +56,8 @@ def _enumerated(first: CausalModel, second: CausalModel, inputs: dict[str, Finit
     total = wrong = 0
     found = None
     for columns in blocks(inputs):
-        ours = answers_of(first, first, columns, (output,))[output]
-        theirs = answers_of(second, first, columns, (output,))[output]
+        ours = _answers(first, first, columns, (output,))[output]
+        theirs = _answers(second, first, columns, (output,))[output]
         differs = ours != theirs
         if found is None and differs.any():
             found = setting(inputs, total + int(np.argmax(differs)))
@@ -61,10 +65,10 @@ def _enumerated(first: CausalModel, second: CausalModel, inputs: dict[str, Finit
     if found is None:
         return Decision(output, "holds", total, 0, f"{output!r} is the same for all {total:,} inputs")
     says = f"{output!r} differs for {wrong:,} of {total:,} inputs"
-    return Decision(output, "refuted", total, wrong, says, shown(first, second, output, found))
+    return Decision(output, "refuted", total, wrong, says, _shown(first, second, output, found))
 
 
-def shown(first: CausalModel, second: CausalModel, output: str, inputs: dict[str, object]) -> Disagreement:
+def _shown(first: CausalModel, second: CausalModel, output: str, inputs: dict[str, object]) -> Disagreement:
     """The two models' settings for one input."""
     ours, theirs = first.solve(inputs), second.solve(inputs)
     return Disagreement(output, {}, inputs, {v: theirs[v] for v in first.outputs}, {v: ours[v] for v in first.outputs})

@@ -1,6 +1,6 @@
 """The inputs of a causal model as a set to list and to draw from."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from functools import cached_property
 from math import prod
@@ -11,12 +11,13 @@ import numpy as np
 from commute.causal.batches import Batch, Column, as_column, plain, rows_of, take
 from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
-from commute.errors import PairsError
+from commute.errors import ModelError, PairsError
 
 Condition = Mapping[str, Any] | Callable[..., bool] | Any  # or a sympy truth value
 
 LISTED = 2**22  # a domain of inputs with no more settings is listed in memory; a larger one is only drawn from
 ROUNDS = 1000  # rounds of drawing before what was asked for counts as not to be had
+_BLOCK = 4096  # inputs drawn in a round, at least
 _GIVEN = "(given)"  # no parameter can have this name
 
 
@@ -31,6 +32,12 @@ class Inputs:
     model: CausalModel
     given: Condition | None = None
 
+    def __post_init__(self) -> None:
+        try:
+            _ = self._judged, self._wanted
+        except ModelError as error:
+            raise PairsError(f"the condition given={self.given!r} does not fit: {error}") from None
+
     @cached_property
     def finite(self) -> bool:
         """Whether the settings can be listed."""
@@ -42,8 +49,14 @@ class Inputs:
     @cached_property
     def _fixed(self) -> Batch:
         """The inputs that the condition is about, each as a column of one row."""
-        given = self.given if isinstance(self.given, Mapping) else {}
-        return {v: self.model.domain(v).encode(as_column([x])) for v, x in given.items() if v in self.model.inputs}
+        return {v: x for v, x in self._wanted.items() if v in self.model.inputs}
+
+    def product(self, names: Iterable[str], start: int, stop: int) -> tuple[Batch, dict[str, Batch]]:
+        """Bases with a source for each name: the given stretch of all combinations of listed inputs, in order."""
+        sides = [*names]
+        shape = (rows_of(self.listed),) * (1 + len(sides))
+        base, *sources = (take(self.listed, index) for index in np.unravel_index(np.arange(start, stop), shape))
+        return base, dict(zip(sides, sources, strict=True))
 
     @cached_property
     def listed(self) -> Batch:
@@ -73,24 +86,31 @@ class Inputs:
             return {v: self.model.domain(v).sample(generator, n) for v in self.model.inputs}
         if self.finite:
             return take(self.listed, generator.integers(rows_of(self.listed), size=n))
-        anything = Inputs(self.model)
-        drawn, pending = draw_until(
-            n,
-            lambda rows: {
-                **anything.sample(generator, len(rows)),
-                **{v: np.repeat(x, len(rows)) for v, x in self._fixed.items()},
-            },
-            lambda columns, rows: self.meets(columns, len(rows)),
-            rounds=ROUNDS,
+        found: list[Batch] = []
+        enough = 0
+        block = max(n, _BLOCK)
+        for _ in range(ROUNDS):
+            drawn = {**Inputs(self.model).sample(generator, block), **{v: np.repeat(x, block) for v, x in self._fixed.items()}}
+            found.append(take(drawn, self.meets(drawn, block)))
+            enough += rows_of(found[-1])
+            if enough >= n:
+                return {v: np.concatenate([part[v] for part in found])[:n] for v in self.model.inputs}
+        raise PairsError(
+            f"of {ROUNDS * block:,} inputs drawn of {self.model.name!r}, {enough:,} meet {self.given!r}; {n:,} are needed"
         )
-        if len(pending):
-            raise PairsError(f"too few inputs of {self.model.name!r} meet {self.given!r}: {n - len(pending)} found of {n}")
-        return drawn
 
     @cached_property
     def _judged(self) -> CausalModel:
-        """The model with the condition, a function, as one more mechanism."""
-        return self.model.extended({_GIVEN: self.given})
+        """The model with the condition, if it is a mechanism, as one more."""
+        stated = self.given is None or isinstance(self.given, Mapping)
+        return self.model if stated else self.model.extended({_GIVEN: self.given})
+
+    @cached_property
+    def _wanted(self) -> dict[str, Any]:
+        """The values that a partial setting asks for: columns of one code, or labels of variables without a domain."""
+        given = self.given if isinstance(self.given, Mapping) else {}
+        domains = {v: self.model.known_domain(v) for v in given}
+        return {v: x if (d := domains[v]) is None else d.encode(as_column([x])) for v, x in given.items()}
 
     def meets(self, columns: Batch, rows: int) -> Column:
         """Which rows of input columns meet the condition, [rows] of bool."""
@@ -102,10 +122,8 @@ class Inputs:
             if said.dtype.kind != "b":
                 raise PairsError(f"a condition says True or False of a setting; it gave {plain(said[0])!r}")
             return said
-        domains = {v: self.model.known_domain(v) for v in self.given}
-        wanted = {v: x if (d := domains[v]) is None else d.encode(as_column([x])) for v, x in self.given.items()}
-        solved = self.model.evaluate(columns, {}, rows, self.given)
-        met: Column = np.logical_and.reduce([solved[v] == x for v, x in wanted.items()])
+        solved = self.model.evaluate(columns, {}, rows, self._wanted)
+        met: Column = np.logical_and.reduce([solved[v] == x for v, x in self._wanted.items()])
         return np.broadcast_to(met, (rows,))
 
 

@@ -19,7 +19,7 @@ class Table:
     Args:
         parents: the parents' names.
         values: the variable's value for each combination of the parents' values: a tuple in the order of `parents`, or the value
-            itself where there is one parent.
+            itself where there is one parent. Combinations that cannot occur are ignored; one that is missing is an error.
 
     Raises:
         ModelError: when parents are no names, or a combination has another number of values than there are parents.
@@ -99,7 +99,7 @@ def named_mechanisms(
                 mechanism = as_mechanism(given)
             except ModelError as error:
                 problems.append(f"the mechanism of {name!r}: {error}")
-                continue
+                mechanism = Constant((), None)  # so that what reads it is not told that it does not exist
             if not isinstance(name, str):
                 problems.append(f"the name of a variable is a text; given {name!r}")
             elif name == "<lambda>":

@@ -6,9 +6,9 @@ from math import prod
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
-import numpy as np
 
-from commute.causal.batches import BLOCK, Batch, Column, as_column, is_batch, joined
+from commute.causal.batches import BLOCK, Batch, Column, joined
+from commute.causal.coding import coded, encoded
 from commute.causal.domains import Domain, Finite, any_label
 from commute.causal.equations import Equation, decoded
 from commute.causal.interventions import Setting, Source, Target, shown, unknown_targets, variable_of
@@ -340,28 +340,10 @@ class CausalModel:
         problems = [f"the input {v!r} is missing" for v in self.inputs if v not in inputs and v not in do and v not in taken]
         problems += [unknown("input", v, self.inputs) for v in inputs if v not in self.inputs]
         problems += unknown_targets(self.graph, do)
-        check(problems, ModelError, f"a setting of the causal model {self.name!r}")
-        given = {t: as_column(x) if is_batch(x) else x for t, x in {**inputs, **do}.items()}
-        batches = {**{t: x for t, x in inputs.items() if is_batch(x)}, **{t: x for t, x in do.items() if is_batch(x)}}
-        lengths = {shown(t): len(x) for t, x in batches.items()}
-        lengths |= {f"the source of {shown(t)}": len(x) for t, (x, single) in taken.items() if not single}
-        if len(set(lengths.values())) > 1:
-            raise ModelError(f"the arrays of a batch must have one length; given {lengths}")
-        rows = next(iter(lengths.values()), 1)
-        alone = not any(is_batch(x) for x in inputs.values())  # then the one setting serves every row
-        columns = {t: _repeated(x, rows) for t, (x, _) in taken.items()}
-        for target, value in given.items():
-            if target in taken:
-                continue
-            if target not in batches and target not in do and not alone:
-                problems.append(f"the input {target!r} is one label and others are arrays; repeat it for each row")
-                continue
-            try:
-                columns[target] = _repeated(_encoded(value, self.known_domain(variable_of(target))), rows)
-            except ModelError as error:
-                problems.append(f"{shown(target)}: {error}")
-        check(problems, ModelError, f"a setting of the causal model {self.name!r}")
-        return columns, rows, not lengths
+        subject = f"a setting of the causal model {self.name!r}"
+        check(problems, ModelError, subject)
+        domains = {t: self.known_domain(variable_of(t)) for t in (*inputs, *do)}
+        return coded(inputs, do, taken, domains, subject)
 
     def evaluate(self, given: Batch, fixed: Mapping[Any, Column], rows: int, wanted: Iterable[str] | None = None) -> Batch:
         """Every variable's column from the inputs' columns, with the columns in `fixed` in place of computed ones.
@@ -407,13 +389,4 @@ class _Solved:
         """A variable's column, coded by `domain`."""
         own = self.model.known_domain(variable)
         column = self.columns[variable]
-        return column if own == domain else _encoded(decoded(column, own), domain)
-
-
-def _encoded(value: Any, domain: Domain | None) -> Column:
-    column = value if isinstance(value, np.ndarray) and value.ndim else as_column([value])
-    return column if domain is None else domain.encode(column)
-
-
-def _repeated(column: Column, rows: int) -> Column:
-    return column if len(column) == rows else np.broadcast_to(column, (rows,))
+        return column if own == domain else encoded(decoded(column, own), domain)

@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     import pandas as pd
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Pairs:
     """Bases with one source for each intervened variable, and what the algorithm answers after the interchange.
 
@@ -36,6 +36,10 @@ class Pairs:
 
     def __len__(self) -> int:
         return len(self.changed)
+
+    def __repr__(self) -> str:
+        rows = "independent" if self.independent else "not independent"
+        return f"Pairs({len(self)} of {' + '.join(self.sources) or 'no variable'}, {self.design}, {rows})"
 
     def __getitem__(self, rows: Column | slice) -> "Pairs":
         """The pairs at the given rows: indices, a mask or a slice. Rows that were picked do not count as independent draws."""

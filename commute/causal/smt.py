@@ -19,7 +19,6 @@ from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.equations import Equation
 from commute.causal.mechanisms import Mechanism
 from commute.causal.symbolic import Algebra, Expression, Fold, fold
-from commute.errors import ModelError
 
 _TRUE = z3.BoolVal(True)  # noqa: FBT003
 _TABLE = 2**12  # entries of a table that are written out for the solver at most
@@ -174,8 +173,6 @@ def _table(equation: Equation, terms: Mapping[str, Any]) -> Any:
 
 def ask(conditions: Sequence[Any], variables: Mapping[str, Any], domains: Mapping[str, Domain | None], timeout: float) -> Found:
     """Values of the variables that meet all conditions, sought for at most `timeout` seconds."""
-    if not isinstance(timeout, (int, float)) or not timeout > 0:
-        raise ModelError(f"timeout is a number of seconds above 0; given {timeout!r}")
     solver = z3.Solver()
     solver.set("timeout", max(int(timeout * 1000), 1))
     solver.add(*conditions)
@@ -190,7 +187,9 @@ def ask(conditions: Sequence[Any], variables: Mapping[str, Any], domains: Mappin
     return Found("unknown", {}, f"it gives {irrational} values that are not rational") if irrational else Found("sat", values)
 
 
-def missed(conditions: Sequence[Any], variables: Mapping[str, Any], term: Any, domain: Interval, timeout: float) -> Found:
+def unreached_number(
+    conditions: Sequence[Any], variables: Mapping[str, Any], term: Any, domain: Interval, timeout: float
+) -> Found:
     """A number of an interval, as `value`, that a term never is while the conditions hold."""
     sought = z3.Real("the value sought")
     never = z3.Implies(z3.And(*conditions), different(term, sought))

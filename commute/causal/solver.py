@@ -1,11 +1,12 @@
 """Deciding with a solver what cannot be enumerated: continuous domains, and finite ones that are too large."""
 
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 from types import ModuleType
 from typing import Any
 
 from commute.causal.abstraction import Around, Decision, Disagreement, disagreement, missed, onto
-from commute.causal.domains import Interval
+from commute.causal.domains import Finite
 from commute.causal.equations import Equation
 from commute.causal.model import CausalModel
 from commute.errors import ModelError
@@ -36,7 +37,7 @@ def decided(a: Around, timeout: float) -> Decision:
         found = smt.ask([*conditions, smt.different(mapped, expected)], known, domains, timeout)
     except smt.Unsupported as reason:
         return _open(a.variable, str(reason))
-    return _told(a.variable, found, lambda: _shown(a, found.values))
+    return _told(a.variable, found, lambda: _shown(a, found.values), "is right in every setting", "is wrong in a setting")
 
 
 def same_output(first: CausalModel, second: CausalModel, output: str, timeout: float) -> Decision:
@@ -61,13 +62,13 @@ def same_output(first: CausalModel, second: CausalModel, output: str, timeout: f
             return None
         return Disagreement(output, {}, found.values, {output: theirs[output]}, {output: ours[output]})
 
-    return _told(output, found, differ)
+    return _told(output, found, differ, "is the same for every input", "differs for an input")
 
 
-def _told(variable: str, found: Any, confirmed: Callable[[], Disagreement | None]) -> Decision:
+def _told(variable: str, found: Any, confirmed: Callable[[], Disagreement | None], right: str, wrong: str) -> Decision:
     """What the solver found, with a counterexample only where one is confirmed without it: it may have divided by zero."""
     if found.status == "unsat":
-        return Decision(variable, "holds", 0, 0, f"{variable!r} is right in every setting, as z3 shows", solver=True)
+        return Decision(variable, "holds", 0, 0, f"{variable!r} {right}, as z3 shows", solver=True)
     if found.status == "unknown":
         return _open(variable, f"z3 gives up ({found.why})")
     try:
@@ -76,14 +77,14 @@ def _told(variable: str, found: Any, confirmed: Callable[[], Disagreement | None
         shown = None
     if shown is None:
         return _open(variable, "what z3 found is not confirmed, since something is undefined there")
-    return Decision(variable, "refuted", 0, 1, f"{variable!r} is wrong in a setting that z3 found", shown, solver=True)
+    return Decision(variable, "refuted", 0, 0, f"{variable!r} {wrong} that z3 found", shown, solver=True)
 
 
 def _open(variable: str, why: str) -> Decision:
     return Decision(variable, "inconclusive", 0, 0, f"{variable!r} is not decided: {why}", solver=True)
 
 
-def reached(a: Around, timeout: float) -> Decision:
+def is_onto(a: Around, timeout: float) -> Decision:
     """Whether the variable's cell stands for each of its values, decided by z3."""
     smt, domain = _smt(), a.high.domain(a.variable)
     cell = {v: a.low.known_domain(v) for v in a.tau.cell(a.variable)}
@@ -91,18 +92,21 @@ def reached(a: Around, timeout: float) -> Decision:
         known = {v: smt.constant(v, d) for v, d in cell.items()}
         mapped = smt.value(a.readers[a.variable], known)
         conditions = [smt.inside(known[v], d) for v, d in cell.items()]
-        if isinstance(domain, Interval):
-            found = smt.missed(conditions, known, mapped, domain, timeout)
+        if not isinstance(domain, Finite):
+            found = smt.unreached_number(conditions, known, mapped, domain, timeout)
             if found.status == "sat":
-                return missed(a, found.values["value"])
-            return onto(a) if found.status == "unsat" else _open(a.variable, f"whether each value is reached: {found.why}")
+                return replace(missed(a, found.values["value"]), solver=True)
+            if found.status == "unknown":
+                return _open(a.variable, f"whether each value is reached: {found.why}")
+            return replace(onto(a), solver=True)
         for value in domain:
             status = smt.ask([*conditions, smt.same(mapped, value)], {}, {}, timeout).status
             if status != "sat":
-                return missed(a, value) if status == "unsat" else _open(a.variable, f"whether {value!r} is reached")
+                missing = replace(missed(a, value), solver=True)
+                return missing if status == "unsat" else _open(a.variable, f"whether {value!r} is reached")
     except smt.Unsupported as reason:
         return _open(a.variable, f"whether each value is reached: {reason}")
-    return onto(a)
+    return replace(onto(a), solver=True)
 
 
 def _constant(smt: ModuleType, a: Around, variable: str, mark: str = "") -> Any:
@@ -166,5 +170,5 @@ def _smt() -> ModuleType:
     try:
         from commute.causal import smt
     except ModuleNotFoundError as error:
-        raise ModelError("this cannot be enumerated, and deciding it needs z3: pip install 'commute[proofs]'") from error
+        raise ModelError("this cannot be enumerated, and deciding it needs z3: pip install '.[proofs]', or z3-solver") from error
     return smt

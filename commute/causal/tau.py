@@ -4,6 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
+from commute.causal.batches import is_batch
 from commute.causal.composed import Joint, Same, composed
 from commute.causal.equations import Equation
 from commute.causal.mechanisms import Mechanism, as_mechanism, parents_of
@@ -16,9 +17,9 @@ class Tau:
     """τ, given by an alignment ⟨Π, π⟩ (2301.04709): each high-level variable's low-level ones, and what they stand for.
 
     Args:
-        parts: for each high-level variable a mechanism over low-level variables: a function whose parameters name them, a sympy
         parts: for each high-level variable a mechanism over low-level ones: a function whose parameters name them, a sympy
-            values.
+            expression of their symbols or a `Table`; or the name of one, for its value as it is; or a list of names, for the
+            tuple of their values.
 
     Raises:
         ModelError: listing what is no such mechanism, and low-level variables that stand for two high-level ones.
@@ -47,12 +48,18 @@ class Tau:
                     problems.append(f"{low!r} stands for both {owner[low]!r} and {variable!r}; it can stand for one")
         check(problems, ModelError, "the map from low-level to high-level settings")
 
+    def __repr__(self) -> str:
+        parts = [f"{v} <- {' + '.join(self.cell(v))}" for v in self.parts]
+        return f"Tau({', '.join(parts)})"
+
     def cell(self, variable: str) -> tuple[str, ...]:
         """The low-level variables that stand for a high-level one (Π)."""
         return parents_of(variable, self.parts[variable], ())[0]
 
     def __call__(self, setting: Mapping[str, Any]) -> dict[str, Any]:
         """The high-level setting that one low-level setting stands for."""
+        batches = [p for p, x in setting.items() if is_batch(x)]
+        check([f"it maps one setting; {p!r} is an array" for p in batches], ModelError, "a low-level setting")
         missing = dict.fromkeys(p for v in self.parts for p in self.cell(v) if p not in setting)
         check([f"the low-level variable {p!r} is missing" for p in missing], ModelError, "a low-level setting")
         return {v: part(**{p: setting[p] for p in self.cell(v)}) for v, part in self.parts.items()}

@@ -4,12 +4,13 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from commute.alignments.binomial import Count
-from commute.causal.abstraction import Decision, Disagreement
+from commute.causal.abstraction import Decision, Disagreement, Status
 from commute.causal.deciding import decide
 from commute.causal.equivalence import compare
 from commute.causal.model import CausalModel
 from commute.causal.tau import Tau
-from commute.proofs.verdict import Counterexample, Evidence, Role, Status, Variable, Verdict
+from commute.errors import ModelError
+from commute.proofs.verdict import Counterexample, Evidence, Role, Variable, Verdict
 
 
 def abstracts(high: CausalModel, low: CausalModel, mapping: Tau | Mapping[str, Any], *, timeout: float = 60.0) -> Verdict:
@@ -24,18 +25,21 @@ def abstracts(high: CausalModel, low: CausalModel, mapping: Tau | Mapping[str, A
         high: the model that abstracts.
         low: the model that is abstracted.
         mapping: τ, for each high-level variable its low-level ones and the value they stand for; see `Tau`.
-        timeout: seconds given to z3 for each variable.
+        timeout: seconds given to z3 for each variable. Enumeration is bounded by its size: at most 2**28 settings a variable.
 
     Returns:
         A verdict with one piece of evidence a variable; `refuted` with two settings that should be one: in `counterexample`
-        `base` is the low-level setting, `answered` what τ makes of it, and `expected` the high-level setting.
+        `base` is the low-level setting, `answered` what τ makes of it, and `expected` the high-level setting. There is none where
+        a high-level value is never reached, which the reason then names.
 
     Raises:
         ModelError: listing what does not fit in the mapping; or when z3 is needed and not installed.
     """
+    _check_timeout(timeout)
     tau = Tau(mapping)
     cells = {v: ", ".join(tau.cell(v)) for v in tau.parts}
-    return _verdict(decide(high, low, tau, timeout=timeout), high, low, "constructive abstraction", cells)
+    decisions = decide(high, low, tau, timeout=timeout)
+    return _verdict(decisions, high, low, f"{high.name!r} is a constructive abstraction of {low.name!r}", cells)
 
 
 def equivalent(first: CausalModel, second: CausalModel, *, timeout: float = 60.0) -> Verdict:
@@ -43,10 +47,21 @@ def equivalent(first: CausalModel, second: CausalModel, *, timeout: float = 60.0
 
     Finite inputs are enumerated, others are decided by z3 within `timeout` seconds an output.
 
+    Returns:
+        A verdict with one piece of evidence an output; in its `counterexample` `base` are inputs, `expected` the first model's
+        outputs and `answered` the second's.
+
     Raises:
         ModelError: when inputs, their domains or outputs differ; or when z3 is needed and not installed.
     """
-    return _verdict(compare(first, second, timeout=timeout), first, second, "the same input-output function", {})
+    _check_timeout(timeout)
+    decisions = compare(first, second, timeout=timeout)
+    return _verdict(decisions, first, second, f"{first.name!r} and {second.name!r} are the same input-output function", {})
+
+
+def _check_timeout(timeout: float) -> None:
+    if not isinstance(timeout, (int, float)) or not timeout > 0:
+        raise ModelError(f"timeout is a number of seconds above 0; given {timeout!r}")
 
 
 def _verdict(
@@ -83,7 +98,7 @@ def _evidence(d: Decision) -> Evidence:
     upper = lower if d.settings else 1.0
     return Evidence(
         kind="slice",
-        level="exact" if d.settings or not d.solver else "sound",
+        level="sound" if d.solver else "exact",
         name="every setting",
         variables=(d.variable,),
         count=Count(d.settings - d.wrong, d.settings) if d.settings else None,

@@ -8,10 +8,10 @@ from typing import Any, Literal
 
 from commute.alignments.accuracy import Accuracy
 from commute.alignments.binomial import Count
+from commute.causal.abstraction import Status
 from commute.errors import ClaimError
 from commute.runs.files import write_atomically
 
-Status = Literal["holds", "refuted", "inconclusive"]
 Level = Literal["exact", "sound", "statistical", "survived"]
 Role = Literal["input", "internal", "output"]
 _VERSION = 1
@@ -71,7 +71,7 @@ class Counterexample:
         if isinstance(self.answered, Mapping):  # of a causal model: what its setting stands for
             differs = [v for v in self.expected if self.expected[v] != self.answered.get(v)]
             stands, said = ({v: side.get(v) for v in differs} for side in (self.answered, self.expected))
-            return f"{self.slice}: {_shown(self.base)} gives {_shown(stands)}, where the algorithm says {_shown(said)}"
+            return f"{self.slice}: {_shown(self.base)} gives {_shown(stands)}, not {_shown(said)}"
         says = f"the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
         return f"{self.slice}: base {_shown(self.base)}{put}: {says}"
 
@@ -96,7 +96,7 @@ class SearchedSite:
     worst: float
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, repr=False)
 class Verdict:
     """What was found about a claim.
 
@@ -136,12 +136,16 @@ class Verdict:
 
     def __str__(self) -> str:
         sampled = [] if self.accuracy is None else [str(self.accuracy)]
-        return "\n  ".join([f"{self.status}: {self.algorithm} in {self.network}, {self.claimed}", *sampled, *self.told])
+        return "\n  ".join([f"{self.status}: {self.claimed}", *sampled, *self.told])
+
+    def __repr__(self) -> str:
+        return f"Verdict({self.status}: {self.claimed})"
 
     @property
     def claimed(self) -> str:
         """What is claimed, in words."""
-        return self.stated or f"IIA ≥ {self.at_least} at confidence {self.confidence}"
+        iia = f"{self.algorithm!r} in {self.network!r}: IIA ≥ {self.at_least} at confidence {self.confidence}"
+        return self.stated or iia
 
     @property
     def told(self) -> list[str]:

@@ -3,7 +3,8 @@
 from dataclasses import dataclass
 
 from commute.alignments.binomial import Count
-from commute.proofs.verdict import Evidence, Status, Verdict
+from commute.causal.abstraction import Status
+from commute.proofs.verdict import Evidence, Verdict
 
 
 @dataclass(frozen=True)

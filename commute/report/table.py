@@ -14,7 +14,7 @@ COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
 
 def show(verdict: Verdict, console: Console) -> None:
     """Print the headline of a verdict, its table, what decided it, and the counterexample if there is one."""
-    claim = f" {verdict.algorithm!r} in {verdict.network!r}: {verdict.claimed}"
+    claim = f" {verdict.claimed}"
     console.print(Text.assemble((verdict.status.upper(), f"bold {COLOURS[verdict.status]}"), claim))
     console.print(_table(verdict))
     for line in verdict.told:

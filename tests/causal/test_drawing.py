@@ -42,6 +42,12 @@ def test_a_model_draws_and_writes_itself():
     assert model._repr_html_() == to_html(model)
 
 
+def test_a_pair_that_is_an_edge_is_one_edge():
+    model = cm.library.hierarchical_equality()
+    assert to_dot(model, do=("left", "same")) == to_dot(model, do=[("left", "same")]) != to_dot(model, do=["left", "same"])
+    assert to_dot(model, do=("left", "right")) == to_dot(model, do=["left", "right"])
+
+
 def nodes_of(ax):
     """The text in each node, by the first line of it."""
     return {text.get_text().split("\n")[0]: text for text in ax.texts}

@@ -10,7 +10,7 @@ from hypothesis import strategies as st
 
 import commute as cm
 from commute.alignments.binomial import Count
-from commute.causal import abstraction
+from commute.causal import abstraction, equivalence
 from commute.causal.mechanisms import Coded
 from commute.testing.strategies import LABELS, models
 from tests.causal.test_algebra import OPERATIONS
@@ -80,9 +80,11 @@ def test_it_is_decided_as_the_definition_says(data):
     high, tau = data.draw(mutated(high, low, tau))
     verdict = cm.abstracts(high, low, tau)
     assert verdict.status == ("holds" if commutes(high, low, tau) and onto(high, low, tau) else "refuted")
-    if verdict.counterexample is not None:
-        shown = verdict.counterexample
+    shown = verdict.counterexample
+    if shown is not None:
         assert tau(shown.base) == shown.answered != shown.expected
+    elif not verdict:
+        assert "no low-level setting stands for" in str(verdict)
 
 
 def sums():
@@ -132,7 +134,9 @@ def test_a_map_that_is_not_onto_is_refuted():
 def test_every_value_must_be_reached(domain, low, part, status):
     below = cm.CausalModel("low", {"x": low}, {"y": sympy.Integer(0)})
     above = cm.CausalModel("high", {"X": domain}, {"Y": sympy.Integer(0)})
-    assert cm.abstracts(above, below, {"X": part, "Y": "y"}).status == status
+    verdict = cm.abstracts(above, below, {"X": part, "Y": "y"})
+    assert verdict.status == status
+    assert verdict.evidence[0].level == ("exact" if isinstance(low, cm.Finite) or (part == "x" and low == domain) else "sound")
 
 
 @examples(max_examples=60)
@@ -147,6 +151,22 @@ def test_z3_decides_as_enumeration_does(data):
     with pytest.MonkeyPatch.context() as patch:
         patch.setattr(abstraction, "ENUMERATED", 0)
         assert cm.abstracts(high, low, tau).status == expected
+
+
+@examples(max_examples=60)
+@given(st.data())
+def test_z3_compares_functions_as_enumeration_does(data):
+    first = data.draw(models(inputs=2, mechanisms=2, parents=2, labels=[(False, True), (0, 1), (-1, 5)]))
+    second, _ = data.draw(mutated(first, first, cm.Tau({v: v for v in first.graph})))
+    expected = cm.equivalent(first, second)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(equivalence, "ENUMERATED", 0)
+        found = cm.equivalent(first, second)
+    assert found.status == expected.status
+    if not found:
+        inputs = {v: found.counterexample.base[v] for v in first.inputs}
+        ours, theirs = first.solve(inputs), second.solve(inputs)
+        assert any(ours[v] != theirs[v] for v in first.outputs)
 
 
 def test_settings_outside_of_a_domain_are_no_interventions_but_wrong_answers():
@@ -284,12 +304,15 @@ def test_models_that_cannot_be_compared_say_how():
 
 def test_a_verdict_on_models_is_kept_and_shown(tmp_path):
     high, low = sums()
-    verdict = cm.abstracts(high, low, {"x": lambda ab: ab, "c": "c", "total": lambda abc: abc % 18})
+    verdict = cm.abstracts(high, low, {"x": lambda ab: ab, "c": "c", "total": lambda abc: (abc + 1) % 28})
     assert verdict.status == "refuted"
     verdict.save(tmp_path)
     assert cm.Verdict.load(tmp_path).to_json() == verdict.to_json()
     verdict.to_html(tmp_path / "report.html")
     page = (tmp_path / "report.html").read_text()
-    assert "constructive abstraction" in page
+    assert "is a constructive abstraction of" in page
+    said = str(verdict).splitlines()
+    assert said[0] == "refuted: 'two numbers' is a constructive abstraction of 'three digits'"
+    assert said[-1].endswith("gives total=1, not total=0")
     assert "no-op" not in page
     assert "Controls" not in page

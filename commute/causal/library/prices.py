@@ -1,6 +1,6 @@
 """Is a price within bounds?"""
 
-from commute.causal.domains import Bool, Domain, Finite
+from commute.causal.domains import Domain, Finite
 from commute.causal.model import CausalModel
 
 QUARTERS = Finite(k / 4 for k in range(40))  # 0.00, 0.25, …, 9.75: fractions that floating point holds exactly
@@ -22,13 +22,15 @@ def price_tagging(amounts: Domain = QUARTERS) -> CausalModel:
     Raises:
         ModelError: when `amounts` is not a domain, or its labels cannot be compared.
     """
+    from sympy import And, Ge, Le, symbols  # takes its time to import
+
+    lower, upper, amount, above, below = symbols("lower upper amount above_lower below_upper")
     return CausalModel(
         "price tagging",
         dict.fromkeys(("lower", "upper", "amount"), amounts),
         {
-            "above_lower": lambda lower, amount: amount >= lower,
-            "below_upper": lambda upper, amount: amount <= upper,
-            "in_bracket": lambda above_lower, below_upper: above_lower and below_upper,
+            "above_lower": Ge(amount, lower),
+            "below_upper": Le(amount, upper),
+            "in_bracket": And(above, below),
         },
-        domains={"above_lower": Bool, "below_upper": Bool},
     )
