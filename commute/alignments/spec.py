@@ -4,7 +4,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import asdict, dataclass, field
 from typing import Any, Protocol, runtime_checkable
 
-import networkx as nx
 import numpy as np
 
 from commute.alignments.das import DAS
@@ -65,12 +64,14 @@ class Search:
 
     def _below(self, algorithm: CausalModel) -> list[str]:
         """Variables that cannot be at one site, since an interchange of the upper one there cannot reach the lower one."""
+        from networkx import descendants
+
         return [
             f"{lower!r} is below {upper!r} in the graph, so an interchange of {upper!r} cannot reach it at the same site; search "
             "for each by itself"
             for upper in self.variables
             for lower in self.variables
-            if lower in nx.descendants(algorithm.graph, upper)
+            if lower in descendants(algorithm.graph, upper)
         ]
 
     def to_record(self) -> dict[str, Any]:

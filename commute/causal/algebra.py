@@ -5,8 +5,6 @@ from itertools import product
 from math import prod
 from typing import Any
 
-import networkx as nx
-
 from commute.causal.composed import Component, Joint, Same, chained, composed, named
 from commute.causal.domains import Domain, Finite
 from commute.causal.mechanisms import Mechanism
@@ -147,9 +145,11 @@ def _check_cells(model: CausalModel, cells: Mapping[str, Sequence[str]]) -> None
         if len({v in model.inputs for v in old}) > 1:
             problems.append(f"{new!r} merges inputs with variables that mechanisms set")
     cell_of = {v: new for new, old in cells.items() for v in old}
-    graph = nx.DiGraph((cell_of.get(p, p), cell_of.get(v, v)) for p, v in model.graph.edges)
-    graph.remove_edges_from(list(nx.selfloop_edges(graph)))
-    if not nx.is_directed_acyclic_graph(graph):
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
+    from networkx import DiGraph, find_cycle, is_directed_acyclic_graph, selfloop_edges
+
+    graph = DiGraph((cell_of.get(p, p), cell_of.get(v, v)) for p, v in model.graph.edges)
+    graph.remove_edges_from(list(selfloop_edges(graph)))
+    if not is_directed_acyclic_graph(graph):
+        cycle = [edge[0] for edge in find_cycle(graph)]
         problems.append(f"the merge makes a cycle: {' -> '.join([*cycle, cycle[0]])}; merge what lies between as well")
     check(problems, ModelError, f"merging variables of {model.name!r}")

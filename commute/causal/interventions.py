@@ -2,12 +2,13 @@
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from commute.causal.batches import is_batch
 from commute.errors import ModelError, check, unknown
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Setting = Mapping[str, Any]  # a value for each variable: one label, or for a batch an array [batch]
 Target = str | tuple[str, str]  # a variable, or an edge: the variable as that child alone sees it
@@ -61,7 +62,7 @@ def shown(target: Target) -> str:
     return " -> ".join(map(str, target)) if isinstance(target, tuple) else repr(target)
 
 
-def unknown_targets(graph: nx.DiGraph, targets: Iterable[Target]) -> list[str]:
+def unknown_targets(graph: "nx.DiGraph", targets: Iterable[Target]) -> list[str]:
     """Say which of the targets are no variables or edges of a graph."""
     wrong = [t for t in targets if not (len(t) == 2 and t in graph.edges if isinstance(t, tuple) else t in graph)]  # noqa: PLR2004
     edges = [shown(edge) for edge in graph.edges] if wrong else []

@@ -5,8 +5,6 @@ from dataclasses import dataclass
 from math import prod
 from typing import TYPE_CHECKING, Any
 
-import networkx as nx
-
 from commute.causal.batches import BLOCK, Batch, Column, joined
 from commute.causal.coding import coded, encoded
 from commute.causal.domains import Domain, Finite, any_label
@@ -17,6 +15,7 @@ from commute.causal.structure import differences, structure_problems
 from commute.errors import ModelError, check, unknown
 
 if TYPE_CHECKING:
+    import networkx as nx
     from matplotlib.axes import Axes
 
     from commute.causal.drawing import Do
@@ -72,6 +71,8 @@ class CausalModel:
         known: Mapping[str, Equation],
     ) -> None:
         """Make the model; equations among `known` that are still the same are kept, with what they have compiled."""
+        import networkx as nx  # takes its time to import
+
         parents: dict[str, tuple[str, ...]] = {}
         for variable, function in functions.items():
             parents[variable], wrong = parents_of(variable, function, {*inputs, *functions})
@@ -96,9 +97,11 @@ class CausalModel:
 
     def _linked(self, parents: Mapping[str, tuple[str, ...]], known: Mapping[str, Equation]) -> dict[str, Equation]:
         """The equations in causal order, each holding on to those of its parents."""
+        from networkx import lexicographical_topological_sort
+
         equations: dict[str, Equation] = {}
         order = {v: i for i, v in enumerate(self.graph)}
-        for variable in nx.lexicographical_topological_sort(self.graph, key=order.__getitem__):
+        for variable in lexicographical_topological_sort(self.graph, key=order.__getitem__):
             if variable in self._given:
                 continue
             near = {p: equations[p] if p in equations else self._given[p] for p in parents[variable]}
@@ -125,7 +128,7 @@ class CausalModel:
     @classmethod
     def from_graph(
         cls,
-        graph: nx.DiGraph,
+        graph: "nx.DiGraph",
         mechanisms: Mapping[str, Any],
         *,
         name: str | None = None,
@@ -139,7 +142,9 @@ class CausalModel:
         Raises:
             ModelError: listing every edge or domain on which the graph and the mechanisms differ.
         """
-        if not isinstance(graph, nx.DiGraph) or not isinstance(mechanisms, Mapping):
+        from networkx import DiGraph
+
+        if not isinstance(graph, DiGraph) or not isinstance(mechanisms, Mapping):
             raise ModelError(f"from_graph takes a networkx.DiGraph and a mapping of mechanisms; given {graph!r}, {mechanisms!r}")
         name = name or graph.name or "model"
         known: dict[str, Domain] = {v: d for v, d in graph.nodes(data="domain") if d is not None}

@@ -1,13 +1,14 @@
 """What can be wrong with the graph of a causal model."""
 
 from collections.abc import Iterable, Mapping, Sequence
-from typing import Any
-
-import networkx as nx
+from typing import TYPE_CHECKING, Any
 
 from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.mechanisms import named_mechanisms, parents_of
 from commute.errors import unknown
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 
 def structure_problems(
@@ -35,14 +36,16 @@ def structure_problems(
     problems += [f"{v!r} is listed twice in outputs" for i, v in enumerate(outputs or ()) if v in list(outputs or ())[:i]]
     if outputs is not None and not outputs:
         problems.append("outputs is empty; name at least one variable")
-    graph = nx.DiGraph((p, v) for v in parents for p in parents[v])
-    if not nx.is_directed_acyclic_graph(graph):
-        cycle = [edge[0] for edge in nx.find_cycle(graph)]
+    from networkx import DiGraph, find_cycle, is_directed_acyclic_graph
+
+    graph = DiGraph((p, v) for v in parents for p in parents[v])
+    if not is_directed_acyclic_graph(graph):
+        cycle = [edge[0] for edge in find_cycle(graph)]
         problems.append(f"there is a cycle: {' -> '.join([*cycle, cycle[0]])}")
     return problems
 
 
-def differences(graph: nx.DiGraph, mechanisms: Mapping[str, Any], known: Mapping[str, Domain]) -> list[str]:
+def differences(graph: "nx.DiGraph", mechanisms: Mapping[str, Any], known: Mapping[str, Domain]) -> list[str]:
     """Say where a graph and the mechanisms of its variables differ; `known` are the domains that it carries."""
     functions, problems = named_mechanisms(mechanisms)
     problems += [unknown("variable in the graph", v, graph) for v in mechanisms if v not in graph]

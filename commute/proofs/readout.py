@@ -6,8 +6,6 @@ answer as the algorithm does with the variable at its new value. No map from act
 
 from collections.abc import Iterator
 
-import networkx as nx
-
 from commute.alignments.accuracy import agrees
 from commute.alignments.alignment import Alignment
 from commute.causal.designs import bases_for, pairs
@@ -21,9 +19,11 @@ from commute.runs.seeds import stream
 
 def read_outs(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[Checked]:
     """For each aligned variable and each aligned one below it in the graph, how the lower one's new value acts elsewhere."""
+    from networkx import descendants
+
     for variable in alignment:
         for below in alignment:
-            if below in nx.descendants(algorithm.graph, variable):
+            if below in descendants(algorithm.graph, variable):
                 yield _read_out(algorithm, network, alignment, variable, below, n, seed)
 
 
