@@ -22,7 +22,10 @@ def _decide(a: Around, timeout: float) -> Decision:
     reach = is_onto(a) or solver.is_onto(a, timeout)
     if reach.status == "refuted":
         return reach
-    found = solver.decided(a, timeout) if a.finite is None else enumerated(a, a.finite)
+    if a.is_input and not a.cells:
+        found = Decision(a.variable, "holds", 0, 0, f"{a.variable!r} is an input and reads no other cell")
+    else:
+        found = solver.decided(a, timeout) if a.finite is None else enumerated(a, a.finite)
     if found.status != "holds":
         return found
     return reach if reach.status == "inconclusive" else replace(found, solver=found.solver or reach.solver)

@@ -21,13 +21,11 @@ def decided(a: Around, timeout: float) -> Decision:
         ModelError: when z3 is not installed.
     """
     smt = _smt()
-    if a.is_input and not a.cells:
-        return Decision(a.variable, "holds", 0, 0, f"{a.variable!r} is an input and reads no other cell")
     try:
-        known = {v: _constant(smt, a, v) for v in a.domains}
+        known = {v: _constant(smt, a.low, v) for v in a.domains}
         conditions, mapped, values = _read(smt, a, known)
         if a.is_input:  # its cell must stand for the same whatever the other cells are
-            other = {v: _constant(smt, a, v, _OTHER) if v in a.fixed else x for v, x in known.items()}
+            other = {v: _constant(smt, a.low, v, _OTHER) if v in a.fixed else x for v, x in known.items()}
             again, expected, _ = _read(smt, a, other)
             conditions += again
             known |= {v + _OTHER: other[v] for v in a.fixed}
@@ -89,7 +87,7 @@ def is_onto(a: Around, timeout: float) -> Decision:
     smt, domain = _smt(), a.high.domain(a.variable)
     cell = {v: a.low.known_domain(v) for v in a.tau.cell(a.variable)}
     try:
-        known = {v: smt.constant(v, d) for v, d in cell.items()}
+        known = {v: _constant(smt, a.low, v) for v in cell}
         mapped = smt.value(a.readers[a.variable], known)
         conditions = [smt.inside(known[v], d) for v, d in cell.items()]
         if not isinstance(domain, Finite):
@@ -109,11 +107,12 @@ def is_onto(a: Around, timeout: float) -> Decision:
     return replace(onto(a), solver=True)
 
 
-def _constant(smt: ModuleType, a: Around, variable: str, mark: str = "") -> Any:
-    """A term for a low-level variable; a formula that is a number and has no domain is set to any number."""
-    function = a.low.equations[variable].function if variable in a.low.equations else None
-    anything = a.domains[variable] is None and hasattr(function, "formula")
-    return smt.number(variable + mark) if anything else smt.constant(variable + mark, a.domains[variable])
+def _constant(smt: ModuleType, low: CausalModel, variable: str, mark: str = "") -> Any:
+    """A term for a low-level variable; one that a formula of numbers sets, without a domain, can be set to any number."""
+    domain = low.known_domain(variable)
+    if domain is None and hasattr(low.equations[variable].function, "formula"):
+        return smt.number(variable + mark)
+    return smt.constant(variable + mark, domain)
 
 
 def _read(smt: ModuleType, a: Around, known: Mapping[str, Any]) -> tuple[list[Any], Any, dict[str, Any]]:

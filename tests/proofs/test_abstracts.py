@@ -263,6 +263,8 @@ def test_variables_without_a_declared_domain_are_set_to_any_number():
     assert low.domain("big") == cm.Bool
     mapping = {v: v for v in ("x", "y", "s", "big", "out")}
     assert cm.abstracts(low, low, mapping)
+    sums = cm.CausalModel("sums", {"s": cm.Interval(0, 20)}, {"big": S >= 10})
+    assert cm.abstracts(sums, low, {"s": "s", "big": "big"})
     other = threshold({"s": X + Y, "big": S >= 11, "out": sympy.Symbol("big")})
     assert cm.abstracts(other, low, mapping).status == "refuted"
 
