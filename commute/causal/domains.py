@@ -46,8 +46,8 @@ class Finite:
         if not labels:
             raise ModelError("a Finite domain needs at least one label; it was given none")
         if len(set(labels)) < len(labels):
-            seen: set[Hashable] = set()
-            twice = next(v for v in labels if v in seen or seen.add(v))  # type: ignore[func-returns-value]
+            first = {label: place for place, label in reversed(list(enumerate(labels)))}
+            twice = next(label for place, label in enumerate(labels) if first[label] < place)
             raise ModelError(f"a Finite domain lists each label once; {twice!r} occurs twice (1, 1.0 and True are equal)")
         object.__setattr__(self, "values", labels)
 

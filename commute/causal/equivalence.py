@@ -1,10 +1,13 @@
 """Whether two causal models are the same function of their inputs."""
 
+from collections.abc import Mapping
+from math import prod
+
 import numpy as np
 
 from commute.causal import solver
 from commute.causal.abstraction import ENUMERATED, Decision, Disagreement
-from commute.causal.batches import Batch, rows_of
+from commute.causal.batches import rows_of
 from commute.causal.domains import Finite
 from commute.causal.grids import blocks, setting
 from commute.causal.model import CausalModel
@@ -19,9 +22,8 @@ def compare(first: CausalModel, second: CausalModel, *, timeout: float) -> tuple
     """
     check_comparable(first, second)
     inputs = {v: d for v in first.inputs if isinstance(d := first.domain(v), Finite)}
-    total = int(np.prod([len(d) for d in inputs.values()], dtype=float))
-    if len(inputs) == len(first.inputs) and total <= ENUMERATED:
-        return tuple(_enumerated(first, second, inputs, v) for v in first.outputs)
+    if len(inputs) == len(first.inputs) and prod(map(len, inputs.values())) <= ENUMERATED:
+        return _enumerated(first, second, inputs)
     return tuple(solver.same_output(first, second, v, timeout) for v in first.outputs)
 
 
@@ -46,29 +48,33 @@ def check_comparable(first: CausalModel, second: CausalModel) -> None:
     )
 
 
-def _answers(model: CausalModel, other: CausalModel, columns: Batch, variables: tuple[str, ...]) -> Batch:
-    """The labels of a model's variables for input columns that are coded as in `other`."""
-    labels = other.labels({v: columns[v] for v in other.inputs})
-    return model.solve(labels, only=variables)
-
-
-def _enumerated(first: CausalModel, second: CausalModel, inputs: dict[str, Finite], output: str) -> Decision:
-    total = wrong = 0
-    found = None
+def _enumerated(first: CausalModel, second: CausalModel, inputs: Mapping[str, Finite]) -> tuple[Decision, ...]:
+    """Go through every input once, for all outputs."""
+    total = 0
+    wrong = dict.fromkeys(first.outputs, 0)
+    found: dict[str, dict[str, object]] = {}
     for columns in blocks(inputs):
-        ours = _answers(first, first, columns, (output,))[output]
-        theirs = _answers(second, first, columns, (output,))[output]
-        differs = ours != theirs
-        if found is None and differs.any():
-            found = setting(inputs, total + int(np.argmax(differs)))
-        total, wrong = total + rows_of(columns), wrong + int(differs.sum())
+        labels = first.labels(columns)
+        ours, theirs = (model.solve(labels, only=first.outputs) for model in (first, second))
+        for output in first.outputs:
+            differs = ours[output] != theirs[output]
+            if output not in found and differs.any():
+                found[output] = setting(inputs, total + int(np.argmax(differs)))
+            wrong[output] += int(differs.sum())
+        total += rows_of(columns)
+    return tuple(_decided(first, second, v, total, wrong[v], found.get(v)) for v in first.outputs)
+
+
+def _decided(
+    first: CausalModel, second: CausalModel, output: str, total: int, wrong: int, found: Mapping[str, object] | None
+) -> Decision:
     if found is None:
         return Decision(output, "holds", total, 0, f"{output!r} is the same for all {total:,} inputs")
     says = f"{output!r} differs for {wrong:,} of {total:,} inputs"
     return Decision(output, "refuted", total, wrong, says, _shown(first, second, output, found))
 
 
-def _shown(first: CausalModel, second: CausalModel, output: str, inputs: dict[str, object]) -> Disagreement:
+def _shown(first: CausalModel, second: CausalModel, output: str, inputs: Mapping[str, object]) -> Disagreement:
     """The two models' settings for one input."""
     ours, theirs = first.solve(inputs), second.solve(inputs)
     return Disagreement(output, {}, inputs, {v: theirs[v] for v in first.outputs}, {v: ours[v] for v in first.outputs})
