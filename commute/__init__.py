@@ -24,10 +24,13 @@ if TYPE_CHECKING:
     from commute.causal.model import CausalModel
     from commute.causal.pairs import Pairs
     from commute.causal.tau import Tau
-    from commute.errors import CommuteError, SlowWarning
+    from commute.errors import CommuteError, ReplayWarning, SlowWarning
     from commute.models import zoo
+    from commute.models.ablations import Mean, Noise, Resample, Zero
+    from commute.models.cost import Cost
     from commute.models.network import Network
     from commute.models.sites import Site
+    from commute.models.sweep import Sweep
     from commute.proofs.abstracts import abstracts, equivalent
     from commute.proofs.claim import Claim, claim
     from commute.proofs.verdict import Verdict
@@ -43,22 +46,29 @@ _HOMES = {
     "CausalModel": "causal.model",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
+    "Cost": "models.cost",
     "DAS": "alignments.das",
     "Feature": "alignments.feature",
     "Finite": "causal.domains",
     "Identity": "alignments.featurizers",
     "Interval": "causal.domains",
+    "Mean": "models.ablations",
     "Network": "models.network",
+    "Noise": "models.ablations",
     "Orthogonal": "alignments.featurizers",
     "Pairs": "causal.pairs",
+    "ReplayWarning": "errors",
+    "Resample": "models.ablations",
     "Search": "alignments.spec",
     "SearchResult": "alignments.search",
     "Site": "models.sites",
     "SlowWarning": "errors",
     "Source": "causal.interventions",
+    "Sweep": "models.sweep",
     "Table": "causal.mechanisms",
     "Tau": "causal.tau",
     "Verdict": "proofs.verdict",
+    "Zero": "models.ablations",
     "abstracts": "proofs.abstracts",
     "approximation": "causal.approximate",
     "claim": "proofs.claim",
@@ -82,21 +92,28 @@ __all__ = [
     "CausalModel",
     "Claim",
     "CommuteError",
+    "Cost",
     "Feature",
     "Finite",
     "Identity",
     "Interval",
+    "Mean",
     "Network",
+    "Noise",
     "Orthogonal",
     "Pairs",
+    "ReplayWarning",
+    "Resample",
     "Search",
     "SearchResult",
     "Site",
     "SlowWarning",
     "Source",
+    "Sweep",
     "Table",
     "Tau",
     "Verdict",
+    "Zero",
     "abstracts",
     "approximation",
     "claim",

@@ -17,6 +17,10 @@ class SlowWarning(UserWarning):
     """Something is right but slow, and can be written to be fast."""
 
 
+class ReplayWarning(UserWarning):
+    """What is known of a network could not be replayed, so its passes are made in full."""
+
+
 class PairsError(CommuteError):
     """A request for interchange pairs that the model cannot meet."""
 

@@ -2,7 +2,7 @@
 
 import json
 from collections.abc import Iterator, Mapping
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from pathlib import Path
 
 from safetensors import SafetensorError
@@ -69,7 +69,7 @@ class Alignment(Mapping[str, Feature]):
             "search": self.search and self.search.to_record(),
             "featurizers": [type(kind).__name__ for kind in kinds],
             "features": {
-                v: {"site": asdict(f.site), "featurizer": kinds.index(f.featurizer), "dims": f.dims}
+                v: {"site": f.site.to_record(), "featurizer": kinds.index(f.featurizer), "dims": f.dims}
                 for v, f in self.features.items()
             },
         }
@@ -95,7 +95,7 @@ class Alignment(Mapping[str, Feature]):
                     raise AlignmentError(f"{folder}: {unknown('featurizer', kind, KINDS)}")
                 kinds.append(KINDS[kind](**{k.split(".", 1)[1]: x for k, x in stored.items() if k.startswith(f"{i}.")}))
             features = {
-                v: Feature(Site(**f["site"]), kinds[f["featurizer"]], None if f["dims"] is None else tuple(f["dims"]))
+                v: Feature(Site.from_record(f["site"]), kinds[f["featurizer"]], None if f["dims"] is None else tuple(f["dims"]))
                 for v, f in record["features"].items()
             }
             search = record["search"] and Search.from_record(record["search"])

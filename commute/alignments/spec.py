@@ -77,14 +77,14 @@ class Search:
     def to_record(self) -> dict[str, Any]:
         """The search as JSON values."""
         method = {"kind": type(self.method).__name__, **asdict(self.method)}  # type: ignore[call-overload]
-        return {"variables": list(self.variables), "sites": [asdict(s) for s in self.sites], "method": method, "n": self.n}
+        return {"variables": list(self.variables), "sites": [s.to_record() for s in self.sites], "method": method, "n": self.n}
 
     @classmethod
     def from_record(cls, record: Mapping[str, Any]) -> "Search":
         """The search that `to_record` wrote."""
         options = dict(record["method"])
         method = METHODS[options.pop("kind")](**options)
-        return cls(tuple(record["variables"]), tuple(Site(**s) for s in record["sites"]), method, record["n"])
+        return cls(tuple(record["variables"]), tuple(Site.from_record(s) for s in record["sites"]), method, record["n"])
 
 
 def undefined(variables: Sequence[str], algorithm: CausalModel) -> list[str]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -14,8 +15,11 @@ from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
 from commute.models.hooks import undisturbed
-from commute.models.network import FeatureLike, Network, visitors
+from commute.models.network import Network
 from commute.models.sites import Site
+
+if TYPE_CHECKING:
+    from commute.models.patches import Change, FeatureLike
 
 
 @dataclass(frozen=True, eq=False)
@@ -30,8 +34,8 @@ class TrainingPairs:
 
     def scores(self, features: Mapping[str, Feature], rows: Tensor) -> Tensor:
         """The scores of all choices after the interchange in the given rows, [rows, choices], with gradients."""
-        values: dict[FeatureLike, Tensor] = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
-        output = self.network.call(take(self.pairs.base, rows.numpy()), visitors(values))
+        values: dict[FeatureLike, Tensor | Change] = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
+        output = self.network.call(take(self.pairs.base, rows.numpy()), values, rows=rows.numpy())
         return self.readout.scores(output, len(rows))
 
     def worst(self, features: Mapping[str, Feature]) -> Count:
@@ -52,7 +56,7 @@ def read_decisions(network: Network, pairs: Pairs) -> Readout:
     """
     batch = take(pairs.base, slice(network.batch_size))
     with undisturbed(network.module), torch.no_grad():
-        return Readout.of(network.decode, network.call(batch, {}), rows_of(batch))
+        return Readout.of(network.decode, network.call(batch), rows_of(batch))
 
 
 def prepare(network: Network, site: Site, readout: Readout, pairs: Pairs) -> TrainingPairs:

@@ -138,8 +138,8 @@ def test_interchange_with_the_base_itself_changes_nothing():
 def test_heads_are_the_last_axis_but_one():
     value = torch.arange(24.0).reshape(2, 3, 2, 2)
     site = cm.Site("z", position=1, head=0)
-    assert site.read(value).tolist() == value[:, 1, 0].tolist()
-    written = site.write(value, torch.zeros(2, 2))
+    assert site.read(value, 1).tolist() == value[:, 1, 0].tolist()
+    written = site.write(value, torch.zeros(2, 2), 1)
     assert written[:, 1, 0].abs().sum() == 0
     assert (written != value).sum() == (value[:, 1, 0] != 0).sum()
 
@@ -183,7 +183,7 @@ def _hooks(module):
         (lambda net: net.activations(X, [cm.Site("head", position=0)]), "asks for a position, but its value has shape"),
         (lambda net: net.activations(X, [cm.Site("mx")]), "no site 'mx'; did you mean 'mix'"),
         (lambda net: net.site("mx"), "did you mean 'mix'"),
-        (lambda net: cm.Site(3, position="a"), "a site has 2 problems"),
+        (lambda net: cm.Site(3, position=1.5), "a site has 2 problems"),
         (lambda net: net.sites("*relu*"), "no site of 'Small' matches"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mx")): X}), "did you mean 'mix'"),
         (lambda net: net.interchange(X, {cm.Feature(cm.Site("mix"), dims=(16,)): X}), "asks for dim 16, but there are 16"),

@@ -1,0 +1,30 @@
+"""What a result cost, and the least that it could have cost."""
+
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True)
+class Cost:
+    """Floating-point operations of modules.
+
+    Matrix products, convolutions and attention are counted, as torch's flop counter does, on two rows and scaled.
+
+    Attributes:
+        spent: by the passes that were made.
+        fewest: by passes that run each distinct source and base once, and for each intervention only the modules that end after
+            the first site that is set, at the positions from the first one that is set.
+    """
+
+    spent: float = 0.0
+    fewest: float = 0.0
+
+    @property
+    def ratio(self) -> float:
+        """How many times the fewest were spent."""
+        return self.spent / self.fewest if self.fewest else 1.0
+
+    def __add__(self, other: "Cost") -> "Cost":
+        return Cost(self.spent + other.spent, self.fewest + other.fewest)
+
+    def __str__(self) -> str:
+        return f"{self.spent:.3g} module-FLOPs, {self.ratio:.2f} times the fewest"
