@@ -12,8 +12,10 @@ if TYPE_CHECKING:
     from commute.alignments.das import DAS
     from commute.alignments.feature import Feature
     from commute.alignments.featurizers import Identity, Orthogonal
+    from commute.alignments.from_pyvene import from_pyvene
     from commute.alignments.search import SearchResult, search
     from commute.alignments.spec import Search
+    from commute.alignments.to_pyvene import to_pyvene
     from commute.causal import library
     from commute.causal.approximate import Approximation, approximation
     from commute.causal.designs import exhaustive, pairs
@@ -27,8 +29,10 @@ if TYPE_CHECKING:
     from commute.errors import CommuteError, ReplayWarning, SlowWarning
     from commute.models import zoo
     from commute.models.ablations import Mean, Noise, Resample, Zero
+    from commute.models.answers import Generated, TopToken
     from commute.models.cost import Cost
     from commute.models.network import Network
+    from commute.models.prompts import Prompt
     from commute.models.sites import Site
     from commute.models.sweep import Sweep
     from commute.proofs.abstracts import abstracts, equivalent
@@ -50,6 +54,7 @@ _HOMES = {
     "DAS": "alignments.das",
     "Feature": "alignments.feature",
     "Finite": "causal.domains",
+    "Generated": "models.answers",
     "Identity": "alignments.featurizers",
     "Interval": "causal.domains",
     "Mean": "models.ablations",
@@ -57,6 +62,7 @@ _HOMES = {
     "Noise": "models.ablations",
     "Orthogonal": "alignments.featurizers",
     "Pairs": "causal.pairs",
+    "Prompt": "models.prompts",
     "ReplayWarning": "errors",
     "Resample": "models.ablations",
     "Search": "alignments.spec",
@@ -67,6 +73,7 @@ _HOMES = {
     "Sweep": "models.sweep",
     "Table": "causal.mechanisms",
     "Tau": "causal.tau",
+    "TopToken": "models.answers",
     "Verdict": "proofs.verdict",
     "Zero": "models.ablations",
     "abstracts": "proofs.abstracts",
@@ -75,10 +82,12 @@ _HOMES = {
     "distinguishing_pairs": "causal.distinguishing",
     "equivalent": "proofs.abstracts",
     "exhaustive": "causal.designs",
+    "from_pyvene": "alignments.from_pyvene",
     "interchange_accuracy": "alignments.accuracy",
     "library": "causal",
     "pairs": "causal.designs",
     "search": "alignments.search",
+    "to_pyvene": "alignments.to_pyvene",
     "verify": "proofs.verify",
     "zoo": "models",
 }
@@ -95,6 +104,7 @@ __all__ = [
     "Cost",
     "Feature",
     "Finite",
+    "Generated",
     "Identity",
     "Interval",
     "Mean",
@@ -102,6 +112,7 @@ __all__ = [
     "Noise",
     "Orthogonal",
     "Pairs",
+    "Prompt",
     "ReplayWarning",
     "Resample",
     "Search",
@@ -112,6 +123,7 @@ __all__ = [
     "Sweep",
     "Table",
     "Tau",
+    "TopToken",
     "Verdict",
     "Zero",
     "abstracts",
@@ -120,10 +132,12 @@ __all__ = [
     "distinguishing_pairs",
     "equivalent",
     "exhaustive",
+    "from_pyvene",
     "interchange_accuracy",
     "library",
     "pairs",
     "search",
+    "to_pyvene",
     "verify",
     "zoo",
 ]

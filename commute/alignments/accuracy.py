@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal, get_args
 
 import numpy as np
 
@@ -14,6 +14,9 @@ from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError, check, unknown
 from commute.models.network import Network
+
+EngineName = Literal["commute", "pyvene"]
+ENGINES: tuple[EngineName, ...] = get_args(EngineName)
 
 
 @dataclass(frozen=True)
@@ -61,16 +64,38 @@ class Accuracy:
 
 
 def interchange_accuracy(
-    algorithm: CausalModel, network: Network, alignment: Alignment, pairs: Pairs, *, confidence: float = 0.99
+    algorithm: CausalModel,
+    network: Network,
+    alignment: Alignment,
+    pairs: Pairs,
+    *,
+    confidence: float = 0.99,
+    engine: EngineName = "commute",
 ) -> Accuracy:
     """Interchange intervention accuracy of an alignment on pairs.
 
+    Args:
+        algorithm: what the outputs are those of.
+        network: the network.
+        alignment: the feature of each variable of the pairs.
+        pairs: what is interchanged and expected.
+        confidence: of each bound of the interval.
+        engine: what carries out the interchanges: this package, or `pyvene`, which gives the same numbers more slowly.
+
     Raises:
-        AlignmentError: when a variable of the pairs is not aligned, or the network's outputs are not the algorithm's.
+        AlignmentError: when a variable of the pairs is not aligned, the network's outputs are not the algorithm's, or there is no
+            such engine.
     """
+    if engine not in ENGINES:
+        raise AlignmentError(unknown("engine", engine, ENGINES))
     alone = network.run(pairs.base)
     check_labels(algorithm, alone)
-    return _accuracy(network, alignment, pairs, alone, confidence)
+    if engine == "commute":
+        return _accuracy(network, alignment, pairs, alone, confidence)
+    from commute.alignments.pyvene_engine import pyvene_interchange
+
+    answered = pyvene_interchange(network, pairs.base, {alignment[v]: source for v, source in pairs.sources.items()})
+    return _counted(pairs, agrees(answered, pairs.expected), alone, confidence)
 
 
 def measured_accuracy(network: Network, alignment: Alignment, pairs: Pairs, *, confidence: float = 0.99) -> Accuracy:
@@ -79,7 +104,10 @@ def measured_accuracy(network: Network, alignment: Alignment, pairs: Pairs, *, c
 
 
 def _accuracy(network: Network, alignment: Alignment, pairs: Pairs, alone: Any, confidence: float) -> Accuracy:
-    right = agreement(network, alignment, pairs)
+    return _counted(pairs, agreement(network, alignment, pairs), alone, confidence)
+
+
+def _counted(pairs: Pairs, right: Column, alone: Any, confidence: float) -> Accuracy:
     return Accuracy.of(right, agrees(alone, pairs.expected), pairs.changed, independent=pairs.independent, confidence=confidence)
 
 

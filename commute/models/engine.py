@@ -140,7 +140,8 @@ class Engine:
         call = self.rows_of_call(rows)
         visits = visitors(writes, (), self.frame.take(rows.numpy()))
         with visiting(self.network.module, visits, rows=lambda: len(rows)):
-            return self.network.finished(call, call.make(self.network.module))
+            output = call.make(self.network.module)
+        return self.network.finished(call, output)
 
     def rows_of_call(self, rows: Tensor) -> Call:
         """The module's call for some of the bases."""
@@ -150,24 +151,34 @@ class Engine:
 def engine_of(network: "Network", batch: Batch) -> Engine | None:
     """The engine for a network and bases; None where passes must be made in full.
 
-    That is where the user has hooks in the module, which replaying would skip, and where passes over two and over three rows do
-    not make the same calls.
+    That is where the user has hooks in the module, which replaying would skip, where the module is asked for its keys and values,
+    and where passes over two and over three rows do not make the same calls.
     """
     if not network.replays or any(m._forward_hooks or m._forward_pre_hooks for m in network.module.modules()):  # noqa: SLF001
         return None
     n = rows_of(batch)
     call = network.encoded(batch)
+    if call.kwargs.get("use_cache"):  # what goes on from its keys and values needs those of a pass in full
+        return None
     frame = frame_of(batch, None, call, network.positions)
     few = np.array([0, min(1, n - 1), min(2, n - 1)])
     flat = [tree_flatten((c.args, c.kwargs))[0] for c in (network.encoded(take(batch, few[:k])) for k in (2, 3))]
     leaves = [Leaf(len(a) != len(b), None, 0) if isinstance(a, Tensor) and a.ndim else None for a, b in zip(*flat, strict=True)]
     samples = [_rows_of(call, leaves, torch.from_numpy(few[:k])) for k in (2, 3)]
-    traces = _traces(network.module, samples, _columns(call))
+    key = _made_of(network.module), tuple(tuple(x.shape) if isinstance(x, Tensor) else repr(x) for x in flat[0])
+    if key not in network.traces:
+        network.traces[key] = _traces(network.module, samples, _columns(call))
+    traces = network.traces[key]
     return None if traces is None else Engine(network, batch, call, frame, *traces)
 
 
+def _made_of(module: nn.Module) -> tuple[int, ...]:
+    """What tells whether modules were exchanged since a trace was made."""
+    return tuple(id(m) for m in module.modules())
+
+
 def _traces(module: nn.Module, samples: Sequence[Call], columns: int) -> tuple[Trace, Trace | None] | None:
-    two, three = (record(module, call) for call in samples)
+    two, three = (record(module, call, flops=i == 0) for i, call in enumerate(samples))
     trace = compared(two, three, columns)
     if trace is None or not trace.calls[0].inputs:
         return None
@@ -182,13 +193,13 @@ def _late(module: nn.Module, samples: Sequence[Call], whole: Any, columns: int) 
 
     kept = columns - columns // 2
     runs = []
-    for call in samples:
+    for i, call in enumerate(samples):
         cache = keyvalues.empty()
         Call(call.args, {**call.kwargs, "past_key_values": cache, "use_cache": True}).make(module)
         kwargs = {k: x[:, -kept:] if k in _BY_COLUMN and isinstance(x, Tensor) else x for k, x in call.kwargs.items()}
         rows = torch.arange(len(call.kwargs["input_ids"]))
         past = keyvalues.shared(keyvalues.filled(cache), rows, columns - kept)
-        runs.append(record(module, Call(call.args, {**kwargs, "past_key_values": past, "use_cache": True})))
+        runs.append(record(module, Call(call.args, {**kwargs, "past_key_values": past, "use_cache": True}), flops=i == 0))
     return compared_columns(runs[0], runs[1], whole, columns, kept)
 
 

@@ -14,11 +14,14 @@ from commute.causal.batches import Batch, Column, as_column, is_batch, rows_of, 
 from commute.causal.interventions import Setting, Source
 from commute.errors import CommuteError, NetworkError, check, not_counts, unknown
 from commute.models.ablations import Ablation, Mean, Noise, Resample, Zero
+from commute.models.answers import AnswersLike
 from commute.models.calls import Call
 from commute.models.decoding import Decode, labels_of
 from commute.models.hooks import recording, undisturbed, visiting
+from commute.models.language import PromptsLike, language
 from commute.models.patches import Change, FeatureLike, Read, Whole, of_features, visitors
 from commute.models.positions import Positions, frame_of
+from commute.models.prompts import Padding
 from commute.models.sites import Site
 from commute.models.sweep import Sweep, swept
 
@@ -83,11 +86,51 @@ class Network:
         self.decode = decode
         self.name = name or type(module).__name__
         self.batch_size = batch_size
-        self.positions = dict(positions or {})
+        self.positions: Positions = {} if positions is None else positions
         self.finish = finish
         self.memory = memory
         self.replays = True
-        self.verified: set[Any] = set()
+        self.verified: set[Any] = set()  # sets of taps at which replaying was compared with a pass in full
+        self.traces: dict[Any, Any] = {}  # by what the module is made of and called with
+
+    @classmethod
+    def from_transformers(
+        cls,
+        model: Any,
+        tokenizer: Any,
+        *,
+        prompts: PromptsLike,
+        answers: AnswersLike,
+        padding: Padding | None = None,
+        name: str | None = None,
+        batch_size: int = 64,
+    ) -> "Network":
+        """A language model of transformers, asked in prompts.
+
+        Args:
+            model: with a language-model head; a causal one answers after the prompt, any other at its mask token.
+            tokenizer: the model's, which is left as it is; None where prompts and answers are token ids.
+            prompts: a template (`"{a}+{b}="`) whose fields are inputs, or a function from a setting to a text, a `Prompt` or
+                token ids. The last token of each field or mark is a position of its name; the prompt's last token is "end".
+            answers: for each label the text that follows the prompt (`{"Mary": " Mary"}`), or labels by themselves for a space
+                and their text, scored among each other; `TopToken` or `Generated`.
+            padding: the side on which shorter prompts are filled up; None is left for a causal model, else right.
+            name: what the network is called.
+            batch_size: prompts in one forward pass.
+
+        Raises:
+            NetworkError: listing all that is wrong.
+        """
+        parts = language(model, tokenizer, prompts=prompts, answers=answers, padding=padding)
+        return cls(
+            model,
+            encode=parts.encode,
+            decode=parts.decode,
+            finish=parts.finish,
+            positions=parts.positions,
+            name=name,
+            batch_size=batch_size,
+        )
 
     def __repr__(self) -> str:
         parameters = sum(p.numel() for p in self.module.parameters())
@@ -111,7 +154,7 @@ class Network:
         if inputs is None:
             found = [Site(path, position) for path in matching]
         else:
-            batch, _ = _batched(inputs)
+            batch, _ = batched(inputs)
             with undisturbed(self.module), torch.no_grad(), recording(self.module, matching, rows_of(batch)) as seen:
                 self.call(batch)
             found = [Site(t.path, position, element=t.element, call=t.call, shape=shape) for t, shape in seen.items()]
@@ -165,7 +208,7 @@ class Network:
         Raises:
             NetworkError: for unknown sites, values of another number of rows, and sites that do not fire exactly once.
         """
-        batch, single = _batched(inputs)
+        batch, single = batched(inputs)
         values = self._values(do, rows_of(batch))
         decoded: list[Labels] = []
         with undisturbed(self.module), torch.inference_mode():
@@ -173,13 +216,13 @@ class Network:
                 part = take(batch, block)
                 output = self.call(part, _of_rows(values, block), rows=np.arange(rows_of(batch))[block])
                 decoded.append(self.decoded(output, part))
-        return _joined(decoded, single=single)
+        return joined(decoded, single=single)
 
     def activations(self, inputs: Setting, places: Iterable[Site | FeatureLike], do: Do | None = None) -> dict[Any, Tensor]:
         """The vectors at each site [batch, width], or the values of each feature [batch, dims], with the features in `do` set."""
         features: dict[Any, FeatureLike] = {place: Whole(place) if isinstance(place, Site) else place for place in places}
         self._check([feature.site for feature in features.values()])
-        batch, _ = _batched(inputs)
+        batch, _ = batched(inputs)
         values = self._values(do, rows_of(batch))
         kept: dict[Any, list[Tensor]] = {place: [] for place in features}
         reads = [Read(feature, kept[place]) for place, feature in features.items()]
@@ -214,7 +257,7 @@ class Network:
         """
         features: dict[Any, FeatureLike] = {place: Whole(place) if isinstance(place, Site) else place for place in places}
         self._check([feature.site for feature in features.values()])
-        batch, _ = _batched(base)
+        batch, _ = batched(base)
         inputs, do = (source.inputs, {**source.do, **self._taken(source.sources)}) if isinstance(source, Source) else (source, {})
         taken = self.activations(inputs, list(features), do)
         lengths = {len(x) for x in taken.values()} - {rows_of(batch)}
@@ -241,7 +284,7 @@ class Network:
         """
         sites = list(sites)
         self._check(sites)
-        batch = take(_batched(inputs)[0], slice(self.batch_size))
+        batch = take(batched(inputs)[0], slice(self.batch_size))
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):
             seen: dict[Site, list[Tensor]] = {site: [] for site in sites}
@@ -313,7 +356,7 @@ class Network:
         """Turn an error of the user's functions into one that says where it came up; our own errors pass."""
         try:
             yield
-        except CommuteError:
+        except (CommuteError, Warning):
             raise
         except Exception as error:
             first = {v: x[:1].tolist()[0] for v, x in batch.items()}
@@ -335,7 +378,9 @@ class Network:
             for f, x in values.items()
             if not isinstance(x, Tensor) and not callable(x)
         ]
-        lengths = {str(f.site): len(x) for f, x in values.items() if isinstance(x, Tensor) and (x.ndim == 0 or len(x) != n)}
+        lengths = {
+            str(f.site): x.shape[0] if x.ndim else 0 for f, x in values.items() if isinstance(x, Tensor) and x.shape[:1] != (n,)
+        }
         if lengths:
             wrong.append(f"the inputs have {n} rows and the values set at {lengths}; each row needs one of its own")
         check(wrong, NetworkError, f"the interventions on {self.name!r}")
@@ -359,7 +404,7 @@ class Network:
         check(self.unknown_sites(sites), NetworkError, f"the network {self.name!r}")
 
 
-def _batched(inputs: Setting) -> tuple[Batch, bool]:
+def batched(inputs: Setting) -> tuple[Batch, bool]:
     """The inputs as arrays, and whether they were a single setting."""
     arrays = {v: is_batch(x) for v, x in inputs.items()}
     if not arrays:
@@ -386,10 +431,11 @@ def _by_source(sources: Mapping[FeatureLike, Any]) -> list[list[FeatureLike]]:
     return list(groups.values())
 
 
-def _joined(parts: Sequence[Labels], *, single: bool) -> Any:
+def joined(parts: Sequence[Labels], *, single: bool) -> Any:
+    """The labels of batches that follow each other, as one array (or one an output); of a single setting its label."""
     first = parts[0]
     if isinstance(first, dict):
-        return {k: _joined([p[k] for p in parts if isinstance(p, dict)], single=single) for k in first}
+        return {k: joined([p[k] for p in parts if isinstance(p, dict)], single=single) for k in first}
     column = np.concatenate([p for p in parts if not isinstance(p, dict)])
     return column.tolist()[0] if single else column
 

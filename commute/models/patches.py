@@ -111,7 +111,10 @@ def _written(write: Write, value: Tensor, frame: Frame, skipped: int) -> Tensor:
     part = value[write.rows]
     columns = columns_in(site, part, frame.take(write.rows), skipped)
     vectors = site.read(part, columns)
-    new = write.value.to(vectors.device) if isinstance(write.value, Tensor) else write.value(feature.read(vectors))
+    held = feature.read(vectors)
+    new = write.value.to(held.device) if isinstance(write.value, Tensor) else write.value(held)
+    if new.shape != held.shape:
+        raise NetworkError(f"the feature at {feature} holds values of shape {list(held.shape)}; given {list(new.shape)}")
     changed = site.write(part, feature.write(vectors, new), columns)
     start, stop, _ = write.rows.indices(len(value))
     return changed if stop - start == len(value) else torch.cat([value[:start], changed, value[stop:]])

@@ -6,6 +6,7 @@ import numpy as np
 import torch
 
 from commute.errors import NetworkError
+from commute.models.language import Continued
 from commute.models.network import Network
 
 
@@ -31,10 +32,14 @@ def reinitialised(network: Network, generator: np.random.Generator) -> Network |
             parameter.copy_(shuffled)
     if not changed:
         return None
+    finish = network.finish
     return Network(
         module,
         encode=network.encode,
         decode=network.decode,
         name=f"{network.name}, re-initialised",
         batch_size=network.batch_size,
+        positions=network.positions,
+        finish=finish.rebound(module) if isinstance(finish, Continued) else finish,
+        memory=network.memory,
     )

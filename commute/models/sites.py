@@ -137,7 +137,7 @@ class Site:
 
         Args:
             value: the module's value [batch, …].
-            columns: the site's position on the padded batch, as `columns_of` finds it.
+            columns: the site's position on the padded batch, as `Frame.columns` finds it.
 
         Raises:
             NetworkError: when the value has no such position or head.
@@ -146,7 +146,7 @@ class Site:
         if isinstance(columns, Tensor):
             columns = columns.to(value.device)
             return part[torch.arange(len(part), device=value.device)[:, None], columns].flatten(1)
-        return (part[:, columns] if part.ndim > 1 else part).flatten(1)
+        return part[:, columns].reshape(len(part), -1)
 
     def write(self, value: Tensor, vectors: Tensor, columns: Columns = slice(None)) -> Tensor:
         """A copy of a module's value with the site's part replaced by vectors [batch, width]."""

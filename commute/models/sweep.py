@@ -72,7 +72,7 @@ def _replayed(engine: Engine, interventions: Mapping[Any, Do]) -> Sweep | None:
     times = [p.time for p in patches]
     late = any(bool((p.columns > 0).any()) for p in patches)
     labels: dict[Any, list[Any]] = {name: [] for name in interventions}
-    cost = Cost()
+    cost = _cost_of_sources(engine, interventions)
     for rows in torch.split(torch.arange(rows_of(engine.batch)), engine.bases_at_once(times)):
         bases = engine.bases(rows, times, late=late)
         run_once = len(rows) * engine.trace.flops
@@ -119,6 +119,13 @@ def _pass(engine: Engine, bases: Bases, group: Sequence[_Patch], skipped: int) -
         yield patch, {k: x[part] for k, x in labels.items()} if isinstance(labels, dict) else labels[part]
 
 
+def _cost_of_sources(engine: Engine, interventions: Mapping[Any, Do]) -> Cost:
+    """One run of the sources, of which what comes after the last site is not needed."""
+    n, whole = rows_of(engine.batch), engine.trace.flops
+    last = max(engine.trace.time(f.site.tap) or 0 for do in interventions.values() for f in do)
+    return Cost(n * whole, n * (whole - engine.flops(last, engine.trace.columns)))
+
+
 def _cost(engine: Engine, patch: _Patch, rows: Tensor, skipped: int) -> Cost:
     columns = engine.trace.columns
     mean = float(patch.columns[rows].double().mean())
@@ -137,7 +144,7 @@ def _verified(engine: Engine, bases: Bases, patches: Sequence[_Patch]) -> bool:
         patch = patches[place]
         writes = patch.writes(rows, slice(None))
         replayed = engine.patched(bases, index, [patch.time] * len(rows), writes, int(patch.columns[rows].min()))
-        if not _close(replayed, engine.plain(rows, writes)):
+        if not _close(replayed, engine.plain(rows, writes), engine.frame.take(rows.numpy()).mask):
             network.replays = False
             warnings.warn(
                 f"replaying what is known of {network.name!r} does not give what passes in full give: its modules have side "
@@ -150,8 +157,13 @@ def _verified(engine: Engine, bases: Bases, patches: Sequence[_Patch]) -> bool:
     return True
 
 
-def _close(one: Any, other: Any) -> bool:
-    ours, theirs = ([x.float() for x in tree_leaves(v) if isinstance(x, Tensor)] for v in (one, other))
+def _close(one: Any, other: Any, mask: Tensor | None) -> bool:
+    """Whether two outputs are the same up to rounding, what they hold at padding aside."""
+
+    def real(x: Tensor) -> Tensor:
+        return x[mask.to(x.device)] if mask is not None and x.shape[:2] == mask.shape else x
+
+    ours, theirs = ([real(x).float() for x in tree_leaves(v) if isinstance(x, Tensor)] for v in (one, other))
     return len(ours) == len(theirs) and all(
         x.shape == y.shape and torch.allclose(x, y, rtol=_SAME, atol=_SAME * float(y.abs().max().clamp(min=1)), equal_nan=True)
         for x, y in zip(ours, theirs, strict=True)

@@ -1,7 +1,7 @@
 """Traces: which modules run in a forward pass, in which order, on what, and at what cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -133,16 +133,19 @@ class Seen:
     sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
 
 
-def record(module: nn.Module, call: Call) -> list[Seen]:
-    """The calls of one forward pass of `module`, in the order in which they begin."""
+def record(module: nn.Module, call: Call, *, flops: bool = False) -> list[Seen]:
+    """The calls of one forward pass of `module`, in the order in which they begin; with `flops`, what each costs."""
     seen: list[Seen] = []
     counts: dict[str, int] = {}
     time = iter(range(1 << 62))
     open_calls: list[Seen] = []
-    with FlopCounterMode(display=False) as counter:
+    with FlopCounterMode(display=False) if flops else nullcontext() as counter:
+
+        def spent() -> float:
+            return counter.get_total_flops() if counter is not None else 0.0
 
         def before(path: str, args: Any, kwargs: Any) -> None:
-            begun = Seen(path, counts.get(path, 0), next(time), _shapes((args, kwargs)), counter.get_total_flops())
+            begun = Seen(path, counts.get(path, 0), next(time), _shapes((args, kwargs)), spent())
             begun.sizes = (_sizes((args, kwargs)), ())
             counts[path] = begun.number + 1
             seen.append(begun)
@@ -153,7 +156,7 @@ def record(module: nn.Module, call: Call) -> list[Seen]:
             output = without_keys(output)
             ended.end, ended.outputs = next(time), _shapes(output)
             ended.sizes = (ended.sizes[0], _sizes(output))
-            ended.flops = counter.get_total_flops() - ended.flops
+            ended.flops = spent() - ended.flops
 
         with _hooked(module, before, after):
             call.make(module)

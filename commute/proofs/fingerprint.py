@@ -55,6 +55,8 @@ def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
     weights = {k: _tensor(x) for k, x in network.module.state_dict().items() if isinstance(x, Tensor)}
     own = {type(m) for m in network.module.modules() if not type(m).__module__.startswith("torch.")}
     sources = [*sorted(_source(kind) for kind in own), _source(network.encode), _source(network.decode)]
+    if network.finish is not None:
+        sources.append(_source(network.finish))
     return [str(network.module), weights, sources, network.batch_size, _plain(network.run(probes))]
 
 

@@ -57,3 +57,13 @@ def test_a_variable_that_is_not_aligned_is_an_error():
 def test_text_labels_are_compared_whole():
     right = agrees(np.array(["1", "1", "10"]), {"y": np.array(["1", "10", "1"])})
     assert right.tolist() == [True, False, False]
+
+
+def test_pyvene_as_the_engine_gives_the_same_counts():
+    algorithm, network, alignment = planted.algorithm(), planted.network("leak"), planted.alignment()
+    pairs = cm.pairs(algorithm, ["left", "right"], 200, seed=3)
+    ours = cm.interchange_accuracy(algorithm, network, alignment, pairs)
+    assert cm.interchange_accuracy(algorithm, network, alignment, pairs, engine="pyvene") == ours
+    assert ours.rate < 1
+    with pytest.raises(cm.CommuteError, match="no engine 'pyven'; did you mean 'pyvene'"):
+        cm.interchange_accuracy(algorithm, network, alignment, pairs, engine="pyven")
