@@ -26,6 +26,7 @@ bench: .venv/ready  ## figures beside their bars
 	$(BIN)/python -m benchmarks.imports
 	$(BIN)/python -m benchmarks.causal
 	$(BIN)/python -m benchmarks.claims
+	$(BIN)/python -m benchmarks.engine
 
 clean:
 	rm -rf .venv runs
