@@ -69,3 +69,18 @@ def take(batch: Mapping[Key, Any], rows: Any) -> dict[Key, Any]:
 def rows_of(batch: Mapping[str, Any]) -> int:
     """How many rows the arrays have."""
     return len(next(iter(batch.values())))
+
+
+def distinct(batch: Batch) -> tuple[Column, Column] | None:
+    """The first row of each kind of equal rows, and for each row the place of its kind among them, [batch] each.
+
+    None for columns other than of whole numbers, truth values and texts, whose equal labels may not be the same.
+    """
+    kinds = np.zeros(rows_of(batch), dtype=np.int64)
+    for column in batch.values():
+        if column.dtype.kind not in "biuU":
+            return None
+        labels, codes = np.unique(column, return_inverse=True)
+        _, kinds = np.unique(kinds * len(labels) + codes, return_inverse=True)
+    _, first, places = np.unique(kinds, return_index=True, return_inverse=True)
+    return first, places

@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor, nn
 
-from commute.causal.batches import Batch, Column, as_column, is_batch, rows_of, take
+from commute.causal.batches import Batch, Column, as_column, distinct, is_batch, rows_of, take
 from commute.causal.interventions import Setting, Source
 from commute.errors import CommuteError, NetworkError, check, not_counts, unknown
 from commute.models.ablations import Ablation, Mean, Noise, Resample, Zero
@@ -22,7 +22,7 @@ from commute.models.language import PromptsLike, language
 from commute.models.patches import Change, FeatureLike, Read, Whole, of_features, visitors
 from commute.models.positions import Positions, frame_of
 from commute.models.prompts import Padding
-from commute.models.sites import Site
+from commute.models.sites import EachRow, Site
 from commute.models.sweep import Sweep, swept
 
 Encode = Callable[[Batch], Any]  # inputs -> a tensor, a tuple of positional arguments or a mapping of keyword arguments
@@ -31,6 +31,7 @@ Finish = Callable[[Any, Any], Any]  # the module's call, its output -> what deco
 Labels = Column | dict[str, Column]
 
 _MEMORY = 1 << 30
+_MANY = 256  # rows from which repeated ones are looked for
 _SAME = 1e-4  # relative and absolute difference that rounding may make between two runs
 
 
@@ -209,6 +210,9 @@ class Network:
             NetworkError: for unknown sites, values of another number of rows, and sites that do not fire exactly once.
         """
         batch, single = batched(inputs)
+        if not do and (repeated := _repeated(batch)) is not None:
+            first, rows = repeated
+            return _at(self.run(take(batch, first)), rows)
         values = self._values(do, rows_of(batch))
         decoded: list[Labels] = []
         with undisturbed(self.module), torch.inference_mode():
@@ -223,6 +227,11 @@ class Network:
         features: dict[Any, FeatureLike] = {place: Whole(place) if isinstance(place, Site) else place for place in places}
         self._check([feature.site for feature in features.values()])
         batch, _ = batched(inputs)
+        by_row = any(isinstance(feature.site.position, EachRow) for feature in features.values())
+        if not do and not by_row and (repeated := _repeated(batch)) is not None:
+            first, rows = repeated
+            once = self.activations(take(batch, first), features)
+            return {place: x[torch.from_numpy(rows).to(x.device)] for place, x in once.items()}
         values = self._values(do, rows_of(batch))
         kept: dict[Any, list[Tensor]] = {place: [] for place in features}
         reads = [Read(feature, kept[place]) for place, feature in features.items()]
@@ -429,6 +438,18 @@ def _by_source(sources: Mapping[FeatureLike, Any]) -> list[list[FeatureLike]]:
     for feature, source in sources.items():
         groups.setdefault(id(source), []).append(feature)
     return list(groups.values())
+
+
+def _repeated(batch: Batch) -> tuple[Column, Column] | None:
+    """Where each distinct row of a batch stands first, and which of them each row is, if rows are repeated enough to matter."""
+    if rows_of(batch) < _MANY:
+        return None
+    found = distinct(batch)
+    return found if found is not None and len(found[0]) <= rows_of(batch) // 2 else None
+
+
+def _at(labels: Labels, rows: Column) -> Labels:
+    return {k: x[rows] for k, x in labels.items()} if isinstance(labels, dict) else labels[rows]
 
 
 def joined(parts: Sequence[Labels], *, single: bool) -> Any:

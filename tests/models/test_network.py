@@ -322,3 +322,21 @@ def test_training_the_zoo_network_writes_a_network_that_loads(tmp_path):
     assert done.exit_code == 0, done.output
     EqualityNetwork().load_state_dict(load_file(tmp_path / "hierarchical_equality.safetensors"))
     assert '"steps": 3' in (tmp_path / "hierarchical_equality.json").read_text()
+
+
+def test_repeated_inputs_are_run_once_and_answered_each():
+    rows = []
+    net = network()
+    counted = cm.Network(net.module, encode=lambda b: [rows.append(len(b["x"])), encode(b)][1], decode=lambda x: x.argmax(-1))
+    draws = np.random.default_rng(0)
+    many = {"x": draws.integers(6, size=500), "y": draws.integers(6, size=500)}
+    site = net.site("act", position=0)
+    assert counted.run(many).tolist() == by_hand(net.module, many, {}).argmax(-1).tolist()
+    kept = []
+    by_hand(net.module, many, {"act": kept.append})
+    assert torch.allclose(counted.activations(many, [site])[site], kept[0][:, 0], atol=1e-6)
+    assert rows == [36, 36]
+    each = net.site("act", position=draws.integers(2, size=500))
+    assert torch.allclose(
+        counted.activations(many, [each])[each], kept[0][torch.arange(500), torch.tensor(each.position.places)], atol=1e-6
+    )
