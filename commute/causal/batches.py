@@ -9,6 +9,7 @@ from commute.errors import ModelError
 
 Column = np.ndarray[Any, np.dtype[Any]]  # one variable's values, [batch]
 Key = TypeVar("Key")
+_FEW = 2**20  # kinds of rows up to which a table of them is kept
 BLOCK = 2**16  # rows that are worked on at once, so that their columns stay in a processor's cache
 Batch = dict[str, Column]  # labels at the public face of the package; inside `causal` codes of finite variables
 
@@ -76,11 +77,26 @@ def distinct(batch: Batch) -> tuple[Column, Column] | None:
 
     None for columns other than of whole numbers, truth values and texts, whose equal labels may not be the same.
     """
-    kinds = np.zeros(rows_of(batch), dtype=np.int64)
+    kinds, count = np.zeros(rows_of(batch), dtype=np.int64), 1
     for column in batch.values():
         if column.dtype.kind not in "biuU":
             return None
-        labels, codes = np.unique(column, return_inverse=True)
-        _, kinds = np.unique(kinds * len(labels) + codes, return_inverse=True)
-    _, first, places = np.unique(kinds, return_index=True, return_inverse=True)
-    return first, places
+        codes, labels = _codes(column)
+        kinds, count = kinds * labels + codes, count * labels
+        if count > _FEW:
+            kinds, count = _codes(np.unique(kinds, return_inverse=True)[1])
+    first = np.full(count, -1, dtype=np.int64)
+    first[kinds[::-1]] = np.arange(len(kinds))[::-1]  # of rows of one kind the first is written last
+    there = first >= 0
+    return first[there], (np.cumsum(there) - 1)[kinds]
+
+
+def _codes(column: Column) -> tuple[Column, int]:
+    """Whole numbers from 0 that tell the labels of a column apart, and how many numbers there are."""
+    if column.dtype.kind != "U":
+        numbers = column.astype(np.int64)
+        low, high = int(numbers.min()), int(numbers.max())
+        if high - low < _FEW:
+            return numbers - low, high - low + 1
+    labels, codes = np.unique(column, return_inverse=True)
+    return codes, len(labels)
