@@ -1,10 +1,11 @@
 """Interchange intervention accuracy."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
+from torch.utils.flop_counter import FlopCounterMode
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
@@ -13,6 +14,8 @@ from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError, check, unknown
+from commute.models.cost import Cost
+from commute.models.fewest import fewest_flops
 from commute.models.network import Network
 
 EngineName = Literal["commute", "pyvene"]
@@ -30,6 +33,7 @@ class Accuracy:
         noop: the baseline: how often the network's answer to the base alone is already the expected one.
         independent: whether the pairs were independent draws; without that there is no interval.
         confidence: of each bound of the interval.
+        cost: of the answers alone and after the interchange; None where it was not counted.
     """
 
     overall: Count
@@ -38,12 +42,22 @@ class Accuracy:
     noop: Count
     independent: bool
     confidence: float = 0.99
+    cost: Cost | None = field(default=None, compare=False)
 
     @classmethod
-    def of(cls, right: Column, alone: Column, changed: Column, *, independent: bool, confidence: float) -> "Accuracy":
+    def of(
+        cls,
+        right: Column,
+        alone: Column,
+        changed: Column,
+        *,
+        independent: bool,
+        confidence: float,
+        cost: Cost | None = None,
+    ) -> "Accuracy":
         """Count the pairs that are `right` after the interchange and those that are without it, [pairs] of bool each."""
         counts = count(right), count(right[changed]), count(right[~changed]), count(alone)
-        return cls(*counts, independent=independent, confidence=confidence)
+        return cls(*counts, independent=independent, confidence=confidence, cost=cost)
 
     def __str__(self) -> str:
         bounds = f" [{self.interval[0]:.4f}, {self.interval[1]:.4f}]" if self.interval else ""
@@ -88,27 +102,32 @@ def interchange_accuracy(
     """
     if engine not in ENGINES:
         raise AlignmentError(unknown("engine", engine, ENGINES))
-    alone = network.run(pairs.base)
-    check_labels(algorithm, alone)
-    if engine == "commute":
-        return _accuracy(network, alignment, pairs, alone, confidence)
-    from commute.alignments.pyvene_engine import pyvene_interchange
+    with FlopCounterMode(display=False) as counter:
+        alone = network.run(pairs.base)
+        check_labels(algorithm, alone)
+        if engine == "commute":
+            right = agreement(network, alignment, pairs)
+        else:
+            from commute.alignments.pyvene_engine import pyvene_interchange
 
-    answered = pyvene_interchange(network, pairs.base, {alignment[v]: source for v, source in pairs.sources.items()})
-    return _counted(pairs, agrees(answered, pairs.expected), alone, confidence)
+            answered = pyvene_interchange(network, pairs.base, _sources(alignment, pairs))
+            right = agrees(answered, pairs.expected)
+    cost = Cost(counter.get_total_flops(), fewest_flops(network, pairs.base, _sources(alignment, pairs)))
+    return _counted(pairs, right, alone, confidence, cost)
 
 
 def measured_accuracy(network: Network, alignment: Alignment, pairs: Pairs, *, confidence: float = 0.99) -> Accuracy:
     """As `interchange_accuracy`, for a network whose labels need not be the algorithm's, such as a control's."""
-    return _accuracy(network, alignment, pairs, network.run(pairs.base), confidence)
+    return _counted(pairs, agreement(network, alignment, pairs), network.run(pairs.base), confidence)
 
 
-def _accuracy(network: Network, alignment: Alignment, pairs: Pairs, alone: Any, confidence: float) -> Accuracy:
-    return _counted(pairs, agreement(network, alignment, pairs), alone, confidence)
+def _counted(pairs: Pairs, right: Column, alone: Any, confidence: float, cost: Cost | None = None) -> Accuracy:
+    known = agrees(alone, pairs.expected)
+    return Accuracy.of(right, known, pairs.changed, independent=pairs.independent, confidence=confidence, cost=cost)
 
 
-def _counted(pairs: Pairs, right: Column, alone: Any, confidence: float) -> Accuracy:
-    return Accuracy.of(right, agrees(alone, pairs.expected), pairs.changed, independent=pairs.independent, confidence=confidence)
+def _sources(alignment: Alignment, pairs: Pairs) -> dict[Any, Batch]:
+    return {alignment[v]: source for v, source in pairs.sources.items()}
 
 
 def agreement(network: Network, alignment: Alignment, pairs: Pairs) -> Column:
@@ -118,7 +137,7 @@ def agreement(network: Network, alignment: Alignment, pairs: Pairs) -> Column:
 
 def interchanged(network: Network, alignment: Alignment, pairs: Pairs) -> Any:
     """The network's labels after the interchanges of `pairs`."""
-    return network.interchange(pairs.base, {alignment[v]: source for v, source in pairs.sources.items()})
+    return network.interchange(pairs.base, _sources(alignment, pairs))
 
 
 def check_labels(algorithm: CausalModel, answered: Any) -> None:

@@ -72,6 +72,7 @@ class Orthogonal:
         """The coordinates along the directions, and what is orthogonal to them."""
         if not vectors.is_floating_point():
             raise AlignmentError(f"directions need a site of floating-point values; this one holds {vectors.dtype}")
+        vectors = vectors.to(torch.promote_types(vectors.dtype, torch.float32))  # half precision is too coarse for a rotation
         q = self._like(vectors)
         if vectors.shape[1] != q.shape[0]:
             raise AlignmentError(f"the directions are for vectors of width {q.shape[0]}; this site has width {vectors.shape[1]}")

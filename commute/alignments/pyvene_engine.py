@@ -19,11 +19,13 @@ from commute.causal.interventions import Setting, Source
 from commute.errors import NetworkError, check
 from commute.models.calls import Call
 from commute.models.hooks import undisturbed, visiting
-from commute.models.network import Network, batched, joined
+from commute.models.network import Network
 from commute.models.patches import columns_in
 from commute.models.positions import Frame, frame_of
+from commute.models.rows import batched, joined
 from commute.models.sites import Tap
 
+_ROWS = 64  # in one pass, where the network does not say
 _HOOKS = "_forward_hooks", "_forward_hooks_with_kwargs", "_forward_pre_hooks", "_forward_pre_hooks_with_kwargs"
 
 
@@ -41,8 +43,9 @@ def pyvene_interchange(network: Network, base: Setting, sources: Mapping[Feature
     if not taken:
         return network.run(base)
     model, decoded = None, []
-    for start in range(0, rows_of(batch), network.batch_size):
-        rows = np.arange(rows_of(batch))[start : start + network.batch_size]
+    size = network.batch_size or _ROWS
+    for start in range(0, rows_of(batch), size):
+        rows = np.arange(rows_of(batch))[start : start + size]
         part = take(batch, rows)
         with undisturbed(network.module), torch.no_grad(), _hooks_kept(network.module), _handing_on_copies(network.module, taken):
             based = _located(network, part, rows, list(taken))

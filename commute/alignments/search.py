@@ -12,6 +12,7 @@ from commute.alignments.das import DAS
 from commute.alignments.spec import Method, Search
 from commute.alignments.training import prepare, read_decisions
 from commute.alignments.variable_sets import variable_sets
+from commute.causal.batches import take
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
@@ -116,11 +117,16 @@ def run_search(
     on_event(SearchStarted(len(spec.sites), control))
     readout = read_decisions(network, train[0])
     candidates = []
-    skipped: dict[str, str] = {}
+    skipped = _unusable(network, spec.sites, train[0])
     for site in spec.sites:
+        if str(site) in skipped:
+            on_event(SiteSkipped(str(site), skipped[str(site)], control))
+    sites = [site for site in spec.sites if str(site) not in skipped]
+    ready = [[prepare(network, sites, readout, p) for p in part] for part in (train, select)] if sites else []
+    for site in sites:
         try:
-            ready = [[prepare(network, site, readout, p) for p in part] for part in (train, select)]
-            features = spec.method.fit(site, ready[0], ready[1], stream(seed, *path, str(site)))
+            here = [[of_set[site] for of_set in part] for part in ready]
+            features = spec.method.fit(site, here[0], here[1], stream(seed, *path, str(site)))
         except (AlignmentError, NetworkError) as error:  # this site is of no use; others may be
             skipped[str(site)] = str(error)
             on_event(SiteSkipped(str(site), str(error), control))
@@ -132,6 +138,17 @@ def run_search(
     if not candidates:
         check(list(dict.fromkeys(skipped.values())), AlignmentError, "the search")
     return SearchResult(spec, seed, tuple(candidates), skipped)
+
+
+def _unusable(network: Network, sites: Sequence[Site], pairs: Pairs) -> dict[str, str]:
+    """Why sites cannot be read, of those that cannot."""
+    found = {}
+    for site in sites:
+        try:
+            network.activations(take(pairs.base, slice(2)), [site])
+        except (AlignmentError, NetworkError) as error:  # this site is of no use; others may be
+            found[str(site)] = str(error)
+    return found
 
 
 def _pairs(spec: Search, algorithm: CausalModel, n: int, generator: np.random.Generator) -> list[Pairs]:

@@ -28,6 +28,10 @@ class Call:
         args, kwargs = tree_map(lambda x: change(x) if isinstance(x, Tensor) else x, (self.args, self.kwargs))
         return Call(args, kwargs)
 
+    def with_keys(self, cache: Any) -> "Call":
+        """The call of a causal transformer that goes on from a cache of keys and values, and fills it."""
+        return Call(self.args, {**self.kwargs, "past_key_values": cache, "use_cache": True})
+
     def make(self, module: nn.Module) -> Any:
         """The module's output, with the call's tensors moved to where the module begins."""
         device = _device(module)

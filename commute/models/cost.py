@@ -1,6 +1,7 @@
 """What a result cost, and the least that it could have cost."""
 
 from dataclasses import dataclass
+from math import isnan, nan
 
 
 @dataclass(frozen=True)
@@ -11,20 +12,22 @@ class Cost:
 
     Attributes:
         spent: by the passes that were made.
-        fewest: by passes that run each distinct source and base once, and for each intervention only the modules that end after
-            the first site that is set, at the positions from the first one that is set.
+        fewest: by passes that run each distinct source up to the last site and each distinct base once, and for each intervention
+            only the modules that end after the first site that is set, at the positions from the first one that is set. NaN where
+            it is not known what modules need.
     """
 
-    spent: float = 0.0
-    fewest: float = 0.0
+    spent: float = nan
+    fewest: float = nan
 
     @property
     def ratio(self) -> float:
-        """How many times the fewest were spent."""
+        """How many times the fewest were spent; NaN where these are not known."""
         return self.spent / self.fewest if self.fewest else 1.0
 
     def __add__(self, other: "Cost") -> "Cost":
         return Cost(self.spent + other.spent, self.fewest + other.fewest)
 
     def __str__(self) -> str:
-        return f"{self.spent:.3g} module-FLOPs, {self.ratio:.2f} times the fewest"
+        times = "" if isnan(self.fewest) else f", {self.ratio:.2f} times the fewest"
+        return f"{self.spent:.3g} module-FLOPs{times}"

@@ -4,241 +4,299 @@ Modules before a site return what they gave for the base. In a causal transforme
 come from the keys and values of the base. What a module does to rows and columns is read off a trace of a few rows.
 """
 
-import inspect
-from collections.abc import Sequence
+import warnings
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from functools import partial
+from typing import Any
 
-import numpy as np
 import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_flatten, tree_unflatten
+from torch import Tensor
+from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
 
-from commute.causal.batches import Batch, rows_of, take
+from commute.causal.batches import Batch, rows_of
+from commute.errors import ReplayWarning
 from commute.models.calls import Call, without_keys
 from commute.models.hooks import visiting
-from commute.models.patches import Write, visitors
+from commute.models.passes import Passes
+from commute.models.patches import FeatureLike, Read, Window, Write, visitors
 from commute.models.positions import Frame, frame_of
-from commute.models.replay import Known, Replay, capturing, places_of
-from commute.models.sites import Columns, Site
-from commute.models.trace import Leaf, Trace, compared, compared_columns, record
+from commute.models.replay import Known, Replay, capturing, known
+from commute.models.sites import Site
+from commute.models.stopping import may_stop, run_until
+from commute.models.store import Store
+from commute.models.trace import Leaf, Trace
+from commute.models.tracing import Traces, columns_of_call, rows_of_call, traces_of
 
-if TYPE_CHECKING:
-    from commute.models.network import Network
-
-_BY_COLUMN = ("input_ids", "inputs_embeds", "position_ids", "token_type_ids")  # what a causal transformer takes for each column
+_SAME = 1e-4  # difference that rounding may make, against the largest output
 
 
 @dataclass(frozen=True, eq=False)
 class Bases:
-    """What is known of some of the bases: their rows, results of modules, keys and values, and the output."""
+    """What is known of some of the bases: their rows, results of modules, keys and values, and the output's first columns."""
 
     rows: Tensor
     known: Known
     layers: list[tuple[Tensor, Tensor]]
-    output: Known
+    first: list[Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
 class Engine:
-    """How passes of one network over one batch of bases are replayed.
+    """How passes of one network over one batch are replayed.
 
     Attributes:
         network: the network.
-        batch: the bases.
+        batch: the inputs.
         call: the module's call for all of them.
         frame: in which positions are counted.
-        trace: of a pass with all columns.
-        late: of a pass over the last columns, those before from keys and values; None where the network is no causal transformer.
+        traces: of its passes.
     """
 
-    network: "Network"
+    network: Passes
     batch: Batch
     call: Call
     frame: Frame
-    trace: Trace
-    late: Trace | None
+    traces: Traces
+
+    @property
+    def trace(self) -> Trace:
+        """Of a pass with all columns."""
+        return self.traces.whole
 
     def first_columns(self, sites: Sequence[Site]) -> Tensor:
-        """The first column that is set in each base, [batch]; 0 where columns before it cannot be skipped."""
+        """The first column that is set in each row, [batch]; 0 where columns before it cannot be skipped."""
         first = torch.full((rows_of(self.batch),), self.trace.columns)
         for site in sites:
-            if self.late is None or site.position is None or not self._by_column(self.late, site):
+            if not self._by_column(site):
                 return torch.zeros_like(first)
-            columns = self.frame.columns(site, self.trace.columns)
-            first = torch.minimum(first, _least(columns))
+            first = torch.minimum(first, self._ends(site, self.frame)[0])
         return first
 
-    def _by_column(self, late: Trace, site: Site) -> bool:
-        """Whether a site's position axis is that of the columns."""
-        calls = [c for c in late.calls if c.path == site.path and site.call in (None, c.number)]
+    def last_column(self, sites: Sequence[Site], rows: Tensor) -> int:
+        """The last column at any of the sites in some rows; the last of all where the rest cannot be left out."""
+        if not all(self._by_column(site) for site in sites):
+            return self.trace.columns - 1
+        frame = self.frame.take(rows.numpy())
+        return max(int(self._ends(site, frame)[1].max()) for site in sites)
+
+    def _by_column(self, site: Site) -> bool:
+        """Whether a site is at positions that are columns of a causal transformer."""
+        if self.traces.late is None or site.position is None:
+            return False
+        calls = [c for c in self.traces.late.calls if c.path == site.path and site.call in (None, c.number)]
         leaves = [leaf for c in calls for leaf in (c.inputs if site.input else c.outputs) if leaf is not None and leaf.rows]
         return bool(leaves) and all(leaf.columns == site.position_axis for leaf in leaves)
 
+    def _ends(self, site: Site, frame: Frame) -> tuple[Tensor, Tensor]:
+        """The first and the last of a site's columns, in each row or in all."""
+        columns = frame.columns(site, self.trace.columns)
+        if isinstance(columns, Tensor):
+            return columns.amin(1), columns.amax(1)
+        places = [columns] if isinstance(columns, int) else range(self.trace.columns)[columns]
+        return torch.tensor(min(places)), torch.tensor(max(places))
+
+    def time(self, sites: Sequence[Site]) -> tuple[int, int] | None:
+        """When the first and the last of some sites are reached; None where one is not reached exactly once."""
+        times = [self.trace.time(site.tap) for site in sites]
+        reached = [t for t in times if t is not None]
+        return (min(reached), max(reached)) if reached and len(reached) == len(times) else None
+
     def flops(self, time: int, columns: float) -> float:
         """Floating-point operations a row of what is not over by `time`, with the last `columns` computed."""
-        return (self.late or self.trace).flops_after(time, columns)
+        return (self.traces.late or self.trace).flops_after(time, columns)
 
-    def bases_at_once(self, times: Sequence[int]) -> int:
-        """How many bases may be held at once with all that is known of them, and be patched in one pass."""
-        held = sum(leaf.size for c in places_of(self.trace, times).values() for leaf in c.outputs if leaf and leaf.rows)
-        held += 2 * sum(leaf.size for leaf in self.trace.calls[0].outputs if leaf and leaf.rows)
-        return max(1, min(self.network.memory // 4 // max(held, 1), self.rows_at_once(0)))
+    def flops_until(self, features: Sequence[FeatureLike], rows: Tensor) -> float:
+        """Floating-point operations a row of what `read` computes."""
+        sites = [f.site for f in features]
+        times, columns = self.time(sites), self.last_column(sites, rows) + 1
+        return self.flops(-1, columns) - (self.flops(times[1], columns) if times else 0)
 
-    def rows_at_once(self, skipped: int) -> int:
-        """How many rows a patched pass may have."""
-        widest = max(sum(x.size for x in (*c.inputs, *c.outputs) if x and x.rows) for c in self.trace.calls)
-        share = (self.trace.columns - skipped) / self.trace.columns
-        return max(1, int(self.network.memory // 16 // max(widest * share, 1)))
+    def bytes_at(self, site: Site) -> int:
+        """Bytes of what a site's module holds for a row."""
+        calls = [c for c in self.trace.calls if c.path == site.path]
+        return sum(leaf.size for c in calls[:1] for leaf in (c.inputs if site.input else c.outputs) if leaf and leaf.rows)
 
-    def bases(self, rows: Tensor, times: Sequence[int], *, late: bool) -> Bases:
-        """Run some bases once and keep what patches that begin at `times` need, and keys and values for `late` columns."""
-        module, trace = self.network.module, (self.late if late else None) or self.trace
-        wanted = list(places_of(trace, times).values())
-        known, output, layers = Known(), Known(), []
-        for part in torch.split(rows, self.network.batch_size):
+    def bytes_kept(self, times: Sequence[int], skipped: int) -> int:
+        """Bytes that are kept of each base for patches that begin at some times, with columns skipped."""
+        trace, share = self._trace(skipped), 1 - skipped / self.trace.columns
+        wanted = known(trace, times, 1, Store(0))
+        whole = [c for c in self.trace.calls if (c.path, c.number) in wanted.needed]
+        kept = sum(leaf.size * share for c in whole for leaf in c.outputs if leaf and leaf.rows)
+        output = sum(leaf.size for leaf in self.trace.calls[0].outputs if leaf and leaf.rows)
+        return int(kept + (self.traces.keys + output if skipped else 0))
+
+    def bytes_computed(self, skipped: int) -> int:
+        """Bytes that a pass takes for each row, with columns skipped."""
+        share = 1 - skipped / self.trace.columns
+        keys = 4 * self.traces.keys // self.traces.layers if skipped else 0  # chosen, joined with new ones, and for each head
+        return max(1, int(2 * self.trace.largest * share) + keys)
+
+    def bases(self, rows: Tensor, times: Sequence[int], skipped: int) -> Bases:
+        """Run some bases once and keep what patches need that begin at some times and skip at least some columns."""
+        module, trace = self.network.module, self._trace(skipped)
+        store = self.network.store
+        kept = known(trace, times, len(rows), store, skipped)
+        outputs: list[list[Tensor | None]] = []
+        layers: list[tuple[Tensor, Tensor]] = []
+        stop = max(times) if may_stop(module) else None
+        for start, part in self._blocks(rows):
             call = self.rows_of_call(part)
-            with capturing(module, wanted, known):
-                if late:
+            with capturing(module, kept, start):
+                if skipped:
                     from commute.models import keyvalues
 
                     cache = keyvalues.empty()
-                    found = Call(call.args, {**call.kwargs, "past_key_values": cache, "use_cache": True}).make(module)
-                    output.append(("", 0), without_keys(found), trace.calls[0].outputs)
-                    layers.append(keyvalues.filled(cache))
-                elif wanted:
-                    call.make(module)
-        joined = [(torch.cat([k for k, _ in parts]), torch.cat([v for _, v in parts])) for parts in zip(*layers, strict=True)]
-        return Bases(rows, known, joined, output)
+                    output = without_keys(call.with_keys(cache).make(module))
+                    outputs.append(_with_columns(output, trace.calls[0].outputs))
+                    found = keyvalues.filled(cache)
+                    layers = layers or [(_room(store, len(rows), k), _room(store, len(rows), v)) for k, v in found]
+                    for room, part_of in zip(layers, found, strict=True):
+                        for x, y in zip(room, part_of, strict=True):
+                            x[start : start + len(y)] = y
+                elif kept.calls:
+                    run_until(module, call, trace, stop)
+        return Bases(rows, kept, layers, _together(outputs, trace.calls[0].outputs))
+
+    def read(self, rows: Tensor, features: Sequence[FeatureLike], *, last: int | None = None) -> list[Tensor]:
+        """The values of features in some rows, by passes that end with the last site, and with its last column.
+
+        Args:
+            rows: of the batch.
+            features: what is read.
+            last: the last column that is computed; None is the last that is read.
+        """
+        module, sites = self.network.module, [f.site for f in features]
+        last = self.last_column(sites, rows) if last is None else last
+        window = Window(0, self.trace.columns - 1 - last, self.trace.columns)
+        kept: list[list[Tensor]] = [[] for _ in features]
+        times = self.time(sites)
+        for _, part in self._blocks(rows):
+            n = len(part)
+            reads = [Read(feature, values) for feature, values in zip(features, kept, strict=True)]
+            call = self.rows_of_call(part)
+            call = columns_of_call(call, slice(last + 1)) if window.after else call
+            visits = visitors((), reads, self.frame.take(part.numpy()), window=window)
+            with visiting(module, visits, rows=partial(int, n)):
+                run_until(module, call, self.trace, times[1] if times and may_stop(module) else None)
+        return [torch.cat(values) for values in kept]
 
     def patched(self, bases: Bases, index: Tensor, times: list[int], writes: Sequence[Write], skipped: int) -> Any:
-        """What `decode` takes after a pass over the bases at `index`, each computed from its time on, with features set."""
-        rows = bases.rows[index]
+        """What `decode` takes after a pass over some bases, with features set.
+
+        Args:
+            bases: what is known of them.
+            index: which of them each row of the pass has.
+            times: from when each row is computed, ascending.
+            writes: what is set.
+            skipped: columns that are not computed; none of them is set.
+        """
+        rows, module, trace = bases.rows[index], self.network.module, self._trace(skipped)
         whole = call = self.rows_of_call(rows)
-        trace = self.trace
-        if skipped and self.late is not None:
+        if skipped:
             from commute.models import keyvalues
 
-            trace = self.late
-            kwargs = {k: x[:, skipped:] if k in _BY_COLUMN and isinstance(x, Tensor) else x for k, x in call.kwargs.items()}
-            cache = keyvalues.shared(bases.layers, index, skipped)
-            call = Call(call.args, {**kwargs, "past_key_values": cache, "use_cache": True})
-        visits = visitors(writes, (), self.frame.take(rows.numpy()), skipped=skipped)
+            call = columns_of_call(call, slice(skipped, None)).with_keys(keyvalues.shared(bases.layers, index, skipped))
+        visits = visitors(writes, (), self.frame.take(rows.numpy()), window=Window(skipped, 0, trace.columns))
         replay = Replay(trace, bases.known, index, times, skipped)
-        module = self.network.module
         with (
             replay.active(module, (tap.path for tap in visits)),
             visiting(module, visits, rows=lambda: replay.scope, calls=replay.counts),
         ):
             output = call.make(module)
         if skipped:
-            output = _completed(without_keys(output), bases.output, index, skipped, trace.calls[0].outputs)
+            output = _completed(without_keys(output), bases.first, index, skipped, trace.calls[0].outputs)
         return self.network.finished(whole, output)
 
-    def plain(self, rows: Tensor, writes: Sequence[Write]) -> Any:
-        """What `decode` takes after a pass in full over some bases."""
-        call = self.rows_of_call(rows)
-        visits = visitors(writes, (), self.frame.take(rows.numpy()))
-        with visiting(self.network.module, visits, rows=lambda: len(rows)):
+    def confirmed(self, bases: Bases, index: Tensor, times: list[int], writes: Sequence[Write], skipped: int) -> bool:
+        """Whether a patched pass gives what the pass in full gives; if not, replaying is given up with a warning."""
+        rows = bases.rows[index]
+        try:
+            found = self.patched(bases, index, times, writes, skipped)
+        except RuntimeError:  # what stands for results that are not needed cannot be changed in place
+            found = None
+        call, frame = self.rows_of_call(rows), self.frame.take(rows.numpy())
+        with visiting(self.network.module, visitors(writes, (), frame), rows=lambda: len(rows)):
             output = call.make(self.network.module)
-        return self.network.finished(call, output)
+        expected = self.network.finished(call, output)
+        if found is not None and close(found, expected, frame.mask):
+            return True
+        return self.given_up()
+
+    def given_up(self) -> bool:
+        """Make every pass in full from now on, and say so with a warning; False."""
+        self.network.replays = False
+        warnings.warn(
+            f"replaying what is known of {self.network.name!r} does not give what passes in full give: its modules have side "
+            "effects or randomness, or mix rows; every pass is made in full from now on",
+            ReplayWarning,
+            stacklevel=6,
+        )
+        return False
 
     def rows_of_call(self, rows: Tensor) -> Call:
-        """The module's call for some of the bases."""
-        return _rows_of(self.call, self.trace.calls[0].inputs, rows)
+        """The module's call for some of the rows."""
+        return rows_of_call(self.call, self.trace.calls[0].inputs, rows)
+
+    def _trace(self, skipped: int) -> Trace:
+        return self.traces.late if skipped and self.traces.late is not None else self.trace
+
+    def _blocks(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
+        """Rows that are run at once, and how many were run before them."""
+        size = self.network.rows_at_once(self.trace.largest)
+        return ((start, rows[start : start + size]) for start in range(0, len(rows), size))
 
 
-def engine_of(network: "Network", batch: Batch) -> Engine | None:
-    """The engine for a network and bases; None where passes must be made in full.
-
-    That is where the user has hooks in the module, which replaying would skip, where the module is asked for its keys and values,
-    and where passes over two and over three rows do not make the same calls.
-    """
-    if not network.replays or any(m._forward_hooks or m._forward_pre_hooks for m in network.module.modules()):  # noqa: SLF001
-        return None
-    n = rows_of(batch)
+def engine_of(network: Passes, batch: Batch) -> Engine | None:
+    """The engine for a network and a batch of inputs; None where passes must be made in full."""
     call = network.encoded(batch)
-    if call.kwargs.get("use_cache"):  # what goes on from its keys and values needs those of a pass in full
-        return None
-    frame = frame_of(batch, None, call, network.positions)
-    few = np.array([0, min(1, n - 1), min(2, n - 1)])
-    flat = [tree_flatten((c.args, c.kwargs))[0] for c in (network.encoded(take(batch, few[:k])) for k in (2, 3))]
-    leaves = [Leaf(len(a) != len(b), None, 0) if isinstance(a, Tensor) and a.ndim else None for a, b in zip(*flat, strict=True)]
-    samples = [_rows_of(call, leaves, torch.from_numpy(few[:k])) for k in (2, 3)]
-    key = _made_of(network.module), tuple(tuple(x.shape) if isinstance(x, Tensor) else repr(x) for x in flat[0])
-    if key not in network.traces:
-        network.traces[key] = _traces(network.module, samples, _columns(call))
-    traces = network.traces[key]
-    return None if traces is None else Engine(network, batch, call, frame, *traces)
+    traces = traces_of(network, batch, call)
+    return None if traces is None else Engine(network, batch, call, frame_of(batch, None, call, network.positions), traces)
 
 
-def _made_of(module: nn.Module) -> tuple[int, ...]:
-    """What tells whether modules were exchanged since a trace was made."""
-    return tuple(id(m) for m in module.modules())
+def close(one: Any, other: Any, mask: Tensor | None = None) -> bool:
+    """Whether two outputs are the same up to rounding, what they hold at padding aside."""
+
+    def real(x: Tensor) -> Tensor:
+        return x[mask.to(x.device)] if mask is not None and x.shape[:2] == mask.shape else x
+
+    ours, theirs = ([real(x).float() for x in tree_leaves(v) if isinstance(x, Tensor)] for v in (one, other))
+    return len(ours) == len(theirs) and all(
+        x.shape == y.shape and torch.allclose(x, y, rtol=_SAME, atol=_SAME * float(y.abs().max().clamp(min=1)), equal_nan=True)
+        for x, y in zip(ours, theirs, strict=True)
+    )
 
 
-def _traces(module: nn.Module, samples: Sequence[Call], columns: int) -> tuple[Trace, Trace | None] | None:
-    two, three = (record(module, call, flops=i == 0) for i, call in enumerate(samples))
-    trace = compared(two, three, columns)
-    if trace is None or not trace.calls[0].inputs:
-        return None
-    return trace, _late(module, samples, two, columns)
+# The columns of an output that a patched pass does not compute are the base's.
 
 
-def _late(module: nn.Module, samples: Sequence[Call], whole: Any, columns: int) -> Trace | None:
-    """The trace of a pass over the last columns alone, for causal transformers of the transformers library."""
-    if columns < 3 or not _keeps_keys(module, samples[0]):  # noqa: PLR2004  # one column to skip, and two that tell from one
-        return None
-    from commute.models import keyvalues
-
-    kept = columns - columns // 2
-    runs = []
-    for i, call in enumerate(samples):
-        cache = keyvalues.empty()
-        Call(call.args, {**call.kwargs, "past_key_values": cache, "use_cache": True}).make(module)
-        kwargs = {k: x[:, -kept:] if k in _BY_COLUMN and isinstance(x, Tensor) else x for k, x in call.kwargs.items()}
-        rows = torch.arange(len(call.kwargs["input_ids"]))
-        past = keyvalues.shared(keyvalues.filled(cache), rows, columns - kept)
-        runs.append(record(module, Call(call.args, {**kwargs, "past_key_values": past, "use_cache": True}), flops=i == 0))
-    return compared_columns(runs[0], runs[1], whole, columns, kept)
+def _with_columns(output: Any, leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
+    """The tensors of an output that have columns."""
+    flat = tree_flatten(output)[0]
+    return [x if leaf is not None and leaf.columns is not None else None for x, leaf in zip(flat, leaves, strict=True)]
 
 
-def _keeps_keys(module: nn.Module, call: Call) -> bool:
-    """Whether the module is a causal transformer that takes keys and values, called in a way that leaves them to us."""
-    config = getattr(module, "config", None)
-    takes = inspect.signature(module.forward).parameters
-    causal = getattr(config, "is_encoder_decoder", True) is False and hasattr(module, "prepare_inputs_for_generation")
-    return causal and "past_key_values" in takes and not call.args and not call.kwargs.get("use_cache")
+def _together(blocks: Sequence[Sequence[Tensor | None]], leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
+    """The outputs of blocks of bases, after each other."""
+    found: list[Tensor | None] = []
+    for parts, leaf in zip(zip(*blocks, strict=True), leaves if blocks else (), strict=True):
+        there = [x for x in parts if x is not None]
+        found.append(torch.cat(there) if there and leaf is not None and leaf.rows else next(iter(there), None))
+    return found
 
 
-def _columns(call: Call) -> int:
-    ids = call.kwargs.get("input_ids")
-    return ids.shape[1] if isinstance(ids, Tensor) and ids.ndim == 2 else 1  # noqa: PLR2004  # [batch, columns]
-
-
-def _least(columns: Columns) -> Tensor:
-    if isinstance(columns, Tensor):
-        return columns.amin(1)
-    return torch.tensor(columns if isinstance(columns, int) else columns.start or 0)
-
-
-def _rows_of(call: Call, leaves: Sequence[Leaf | None], rows: Tensor) -> Call:
-    flat, spec = tree_flatten((call.args, call.kwargs))
-    parts = [x[rows.to(x.device)] if leaf is not None and leaf.rows else x for x, leaf in zip(flat, leaves, strict=True)]
-    args, kwargs = tree_unflatten(parts, spec)
-    return Call(args, kwargs)
-
-
-def _completed(output: Any, bases: Known, index: Tensor, skipped: int, leaves: Sequence[Leaf | None]) -> Any:
+def _completed(output: Any, bases: Sequence[Tensor | None], index: Tensor, skipped: int, leaves: Sequence[Leaf | None]) -> Any:
     """The output with the base's in the columns that were not computed."""
     flat, spec = tree_flatten(output)
-    before, _ = bases.results["", 0]
-    of_tensors = [leaf for leaf in leaves if leaf is not None]
     parts = []
-    for x, known, leaf in zip(flat, before, of_tensors, strict=True):
+    for x, known_before, leaf in zip(flat, bases, leaves, strict=True):
         part = x
-        if leaf.columns is not None:
-            first = known.narrow(leaf.columns, 0, skipped)
+        if known_before is not None and leaf is not None and leaf.columns is not None:
+            first = known_before.narrow(leaf.columns, 0, skipped)
             part = torch.cat([first[index.to(first.device)] if leaf.rows else first, x], leaf.columns)
         parts.append(part)
     return tree_unflatten(parts, spec)
+
+
+def _room(store: Store, rows: int, like: Tensor) -> Tensor:
+    return store.empty((rows, *like.shape[1:]), like)

@@ -153,7 +153,7 @@ def _replaced(output: Any, element: int | str | None, found: Tensor) -> Any:
 
 
 @contextmanager
-def recording(module: nn.Module, paths: Iterable[str], rows: int) -> Iterator[dict[Tap, tuple[int, ...]]]:
+def listing(module: nn.Module, paths: Iterable[str], rows: int) -> Iterator[dict[Tap, tuple[int, ...]]]:
     """The taps at outputs of the modules at `paths` that hold a tensor [batch, …], with its shape, as one pass shows them."""
     seen: dict[Tap, tuple[int, ...]] = {}
     runs: dict[str, list[dict[int | str | None, tuple[int, ...]]]] = {path: [] for path in paths}

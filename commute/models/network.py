@@ -1,41 +1,43 @@
 """Networks: any torch module as a causal system."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Iterable, Mapping, Sequence
 from fnmatch import fnmatchcase
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
+from torch.utils.flop_counter import FlopCounterMode
 
-from commute.causal.batches import Batch, Column, as_column, distinct, is_batch, rows_of, take
+from commute.causal.batches import Batch, rows_of, take
 from commute.causal.interventions import Setting, Source
-from commute.errors import CommuteError, NetworkError, check, not_counts, unknown
+from commute.errors import NetworkError, check, not_counts, unknown
 from commute.models.ablations import Ablation, Mean, Noise, Resample, Zero
 from commute.models.answers import AnswersLike
-from commute.models.calls import Call
-from commute.models.decoding import Decode, labels_of
-from commute.models.hooks import recording, undisturbed, visiting
+from commute.models.cost import Cost
+from commute.models.cuts import decides
+from commute.models.decoding import Decode
+from commute.models.heads import Part, head_sites
+from commute.models.hooks import listing, undisturbed
 from commute.models.language import PromptsLike, language
-from commute.models.patches import Change, FeatureLike, Read, Whole, of_features, visitors
-from commute.models.positions import Positions, frame_of
+from commute.models.passes import FEW, Encode, Finish, Passes, of_rows, tensors_of
+from commute.models.patches import Change, FeatureLike, Read, Whole
+from commute.models.positions import Positions
+from commute.models.prepared import Prepared, prepared
 from commute.models.prompts import Padding
-from commute.models.sites import EachRow, Site
-from commute.models.sweep import Sweep, swept
+from commute.models.rows import Labels, at, batched, by_row, distinct_rows, joined
+from commute.models.sites import Site
+from commute.models.sweep import Sources, Sweep, swept
 
-Encode = Callable[[Batch], Any]  # inputs -> a tensor, a tuple of positional arguments or a mapping of keyword arguments
 Do = Mapping[FeatureLike, Tensor | Change | Ablation]  # what features are set to
-Finish = Callable[[Any, Any], Any]  # the module's call, its output -> what decode takes
-Labels = Column | dict[str, Column]
 
 _MEMORY = 1 << 30
-_MANY = 256  # rows from which repeated ones are looked for
 _SAME = 1e-4  # relative and absolute difference that rounding may make between two runs
 
 
-class Network:
+class Network(Passes):
     """A torch module with the meaning of its inputs and outputs.
 
     The module is used as it is: in evaluation mode and without gradients while it runs here, and left as found, with its own
@@ -48,11 +50,13 @@ class Network:
         decode: from the module's output to labels: an array or list [batch], or a mapping from output to such. Training an
             alignment needs labels chosen with `argmax` or by comparing a number, in torch.
         name: what the network is called.
-        batch_size: rows in one forward pass.
+        batch_size: rows in one forward pass; None is what `memory` has room for.
         positions: named positions, each a function from the inputs to its place in each row, [batch] of int, as `Site` counts.
         finish: what is done with the module's output before `decode`, with no intervention active: a function of the module's
             call and its output, for a network that goes on from what it was given, as in generation.
-        memory: bytes that a sweep may hold, the module's own aside.
+        memory: bytes that passes and what is kept of them may take, the module's own aside; at least one row is run at once.
+            Activations beyond it are kept in files.
+        spill: the folder of these files; None is the system's folder for temporary files.
     """
 
     def __init__(
@@ -62,10 +66,11 @@ class Network:
         encode: Encode,
         decode: Decode,
         name: str | None = None,
-        batch_size: int = 1024,
+        batch_size: int | None = None,
         positions: Positions | None = None,
         finish: Finish | None = None,
         memory: int = _MEMORY,
+        spill: str | Path | None = None,
     ) -> None:
         problems = []
         if not isinstance(module, nn.Module):
@@ -73,7 +78,9 @@ class Network:
         problems += [
             f"{k} must be a function; given {f!r}" for k, f in (("encode", encode), ("decode", decode)) if not callable(f)
         ]
-        problems += not_counts(batch_size=batch_size, memory=memory)
+        problems += not_counts(memory=memory, **({} if batch_size is None else {"batch_size": batch_size}))
+        if spill is not None and not Path(spill).is_dir():
+            problems.append(f"spill must be a folder that is there; given {spill!r}")
         problems += [
             f"the position {k!r} must be a function of the inputs; given {f!r}"
             for k, f in (positions or {}).items()
@@ -82,17 +89,17 @@ class Network:
         if finish is not None and not callable(finish):
             problems.append(f"finish must be a function of the call and the output; given {finish!r}")
         check(problems, NetworkError, "a network")
-        self.module = module
-        self.encode = encode
-        self.decode = decode
-        self.name = name or type(module).__name__
-        self.batch_size = batch_size
-        self.positions: Positions = {} if positions is None else positions
-        self.finish = finish
-        self.memory = memory
-        self.replays = True
-        self.verified: set[Any] = set()  # sets of taps at which replaying was compared with a pass in full
-        self.traces: dict[Any, Any] = {}  # by what the module is made of and called with
+        super().__init__(
+            module=module,
+            encode=encode,
+            decode=decode,
+            name=name or type(module).__name__,
+            batch_size=batch_size,
+            positions=positions or {},
+            finish=finish,
+            memory=memory,
+            spill=None if spill is None else Path(spill),
+        )
 
     @classmethod
     def from_transformers(
@@ -104,7 +111,9 @@ class Network:
         answers: AnswersLike,
         padding: Padding | None = None,
         name: str | None = None,
-        batch_size: int = 64,
+        batch_size: int | None = None,
+        memory: int = _MEMORY,
+        spill: str | Path | None = None,
     ) -> "Network":
         """A language model of transformers, asked in prompts.
 
@@ -117,7 +126,9 @@ class Network:
                 and their text, scored among each other; `TopToken` or `Generated`.
             padding: the side on which shorter prompts are filled up; None is left for a causal model, else right.
             name: what the network is called.
-            batch_size: prompts in one forward pass.
+            batch_size: prompts in one forward pass; None is what `memory` has room for.
+            memory: as of a `Network`.
+            spill: as of a `Network`.
 
         Raises:
             NetworkError: listing all that is wrong.
@@ -131,6 +142,8 @@ class Network:
             positions=parts.positions,
             name=name,
             batch_size=batch_size,
+            memory=memory,
+            spill=spill,
         )
 
     def __repr__(self) -> str:
@@ -156,7 +169,7 @@ class Network:
             found = [Site(path, position) for path in matching]
         else:
             batch, _ = batched(inputs)
-            with undisturbed(self.module), torch.no_grad(), recording(self.module, matching, rows_of(batch)) as seen:
+            with undisturbed(self.module), torch.no_grad(), listing(self.module, matching, rows_of(batch)) as seen:
                 self.call(batch)
             found = [Site(t.path, position, element=t.element, call=t.call, shape=shape) for t, shape in seen.items()]
         if not found:
@@ -195,6 +208,18 @@ class Network:
         self._check([made])
         return made
 
+    def heads(self, part: Part, *, layers: Sequence[int] | None = None, position: Any = None) -> dict[tuple[int, int], Site]:
+        """The sites of a part of each attention head by (layer, head): "query", "key", "value", "pattern" or "result".
+
+        Where heads share keys and values, there are as many of these as groups. See `head_sites` for what is known of models.
+
+        Raises:
+            NetworkError: when there is no such part, layer or named position, or the module does not show where its heads are.
+        """
+        found = head_sites(self.module, part, layers=layers, position=position)
+        self._check(found.values())
+        return found
+
     def run(self, inputs: Setting, do: Do | None = None) -> Any:
         """The labels that the network gives, with the features in `do` set.
 
@@ -210,35 +235,34 @@ class Network:
             NetworkError: for unknown sites, values of another number of rows, and sites that do not fire exactly once.
         """
         batch, single = batched(inputs)
-        if not do and (repeated := _repeated(batch)) is not None:
-            first, rows = repeated
-            return _at(self.run(take(batch, first)), rows)
+        if not do and (once := distinct_rows(batch)) is not None:
+            first, rows = once
+            return at(self.run(take(batch, first)), rows)
         values = self._values(do, rows_of(batch))
-        decoded: list[Labels] = []
         with undisturbed(self.module), torch.inference_mode():
-            for block in self._blocks(rows_of(batch)):
-                part = take(batch, block)
-                output = self.call(part, _of_rows(values, block), rows=np.arange(rows_of(batch))[block])
+            ready = self._prepared(batch, values)
+            decoded = []
+            for block in self.blocks(batch):
+                part, rows, do_here = take(batch, block), np.arange(rows_of(batch))[block], of_rows(values, block)
+                output = self.call(part, do_here, rows=rows) if ready is None else ready.output(rows, do_here)
                 decoded.append(self.decoded(output, part))
         return joined(decoded, single=single)
 
     def activations(self, inputs: Setting, places: Iterable[Site | FeatureLike], do: Do | None = None) -> dict[Any, Tensor]:
-        """The vectors at each site [batch, width], or the values of each feature [batch, dims], with the features in `do` set."""
+        """The vectors at each site [batch, width], or the values of each feature [batch, dims], with the features in `do` set.
+
+        What takes more than the network's `memory` is in files that are mapped into memory.
+        """
         features: dict[Any, FeatureLike] = {place: Whole(place) if isinstance(place, Site) else place for place in places}
         self._check([feature.site for feature in features.values()])
         batch, _ = batched(inputs)
-        by_row = any(isinstance(feature.site.position, EachRow) for feature in features.values())
-        if not do and not by_row and (repeated := _repeated(batch)) is not None:
-            first, rows = repeated
-            once = self.activations(take(batch, first), features)
-            return {place: x[torch.from_numpy(rows).to(x.device)] for place, x in once.items()}
+        if not do and not any(by_row(f.site) for f in features.values()) and (once := distinct_rows(batch)) is not None:
+            first, rows = once
+            taken = self.activations(take(batch, first), features)
+            return {place: x[torch.from_numpy(rows).to(x.device)] for place, x in taken.items()}
         values = self._values(do, rows_of(batch))
-        kept: dict[Any, list[Tensor]] = {place: [] for place in features}
-        reads = [Read(feature, kept[place]) for place, feature in features.items()]
         with undisturbed(self.module), torch.no_grad():
-            for block in self._blocks(rows_of(batch)):
-                self.call(take(batch, block), _of_rows(values, block), reads, rows=np.arange(rows_of(batch))[block])
-        return {place: torch.cat(parts) for place, parts in kept.items()}
+            return dict(zip(features, self.read(batch, list(features.values()), values), strict=True))
 
     def interchange(self, base: Setting, sources: Mapping[FeatureLike, Setting | Source]) -> Any:
         """The labels for `base` with each feature set to the value that it takes for its own source (2301.04709).
@@ -247,7 +271,25 @@ class Network:
         is itself intervened on is a `Source(inputs, do=…, sources=…)`, which nests, as path patching needs. Several features at
         one site are written one after the other, so features that overlap there are the caller's mistake.
         """
+        if len(sources) == 1:
+            ((feature, source),) = sources.items()
+            answered = None if isinstance(source, Source) else self._decided(base, feature, source)
+            if answered is not None:
+                return answered
         return self.run(base, self._taken(sources))
+
+    def _decided(self, base: Setting, feature: FeatureLike, source: Setting) -> Labels | None:
+        """The labels after an interchange where repeated sources decide them; None where the bases matter too."""
+        self._check([feature.site])
+        (batch, _), (inputs, _) = batched(base), batched(source)
+        once = distinct_rows(inputs) if rows_of(inputs) == rows_of(batch) else None
+        if once is None:
+            return None
+        first, rows = once
+        values = self.activations(take(inputs, first), [feature])[feature]
+        if not decides(self, batch, feature, values, first, rows):
+            return None
+        return at(self.run(take(batch, first), {feature: values}), rows)
 
     def sweep(self, base: Setting, source: Setting | Source, places: Iterable[Site | FeatureLike]) -> Sweep:
         """Interchange each site or feature by itself, with the same bases and sources.
@@ -268,11 +310,18 @@ class Network:
         self._check([feature.site for feature in features.values()])
         batch, _ = batched(base)
         inputs, do = (source.inputs, {**source.do, **self._taken(source.sources)}) if isinstance(source, Source) else (source, {})
-        taken = self.activations(inputs, list(features), do)
-        lengths = {len(x) for x in taken.values()} - {rows_of(batch)}
-        if lengths:
-            raise NetworkError(f"the bases have {rows_of(batch)} rows and the sources {lengths.pop()}; give each base a source")
-        return swept(self, batch, {place: {feature: taken[place]} for place, feature in features.items()})
+        taken, _ = batched(inputs)
+        if rows_of(taken) != rows_of(batch):
+            raise NetworkError(f"the bases have {rows_of(batch)} rows and the sources {rows_of(taken)}; give each base a source")
+        sources = Sources(taken, self._values(do, rows_of(taken)))
+        return swept(self, batch, sources, features) or self._in_full(batch, sources, features)
+
+    def _in_full(self, batch: Batch, sources: Sources, features: Mapping[Any, FeatureLike]) -> Sweep:
+        """A sweep by passes in full."""
+        with FlopCounterMode(display=False) as counter:
+            taken = self.activations(sources.batch, features.values(), sources.do)
+            answers = {name: self.run(batch, {feature: taken[feature]}) for name, feature in features.items()}
+        return Sweep(answers, Cost(counter.get_total_flops()))
 
     def _taken(self, sources: Mapping[FeatureLike, Setting | Source]) -> dict[FeatureLike, Tensor]:
         """The value that each feature takes for its source."""
@@ -293,13 +342,13 @@ class Network:
         """
         sites = list(sites)
         self._check(sites)
-        batch = take(batched(inputs)[0], slice(self.batch_size))
+        batch = take(batched(inputs)[0], slice(self.batch_size or FEW))
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):
             seen: dict[Site, list[Tensor]] = {site: [] for site in sites}
             with undisturbed(self.module), torch.no_grad():
                 output = self.call(batch, reads=[Read(Whole(site), parts) for site, parts in seen.items()])
-            outputs = {f"output {i}": x for i, x in enumerate(_tensors(output))}
+            outputs = {f"output {i}": x for i, x in enumerate(tensors_of(output))}
             runs.append({**{str(site): parts[0] for site, parts in seen.items()}, **outputs})
         for place, first in runs[0].items():
             if not torch.allclose(first.float(), runs[1][place].float(), rtol=_SAME, atol=_SAME, equal_nan=True):
@@ -308,73 +357,12 @@ class Network:
                     "randomness from its forward pass"
                 )
 
-    # The functions below are the engine: one forward pass, and reading and writing in it.
-
-    def call(
-        self,
-        batch: Batch,
-        do: Mapping[FeatureLike, Tensor | Change] | None = None,
-        reads: Sequence[Read] = (),
-        *,
-        rows: Column | None = None,
-    ) -> Any:
-        """What `decode` takes, for one batch, with features set and read; gradients and modes are the caller's.
-
-        Args:
-            batch: inputs.
-            do: values [batch, dims] of features, or functions of their values.
-            reads: features to read, after those at the same site are set.
-            rows: the batch's places in what the user gave, for positions given row by row.
-
-        Raises:
-            NetworkError: when `encode` or the module raises, saying with which inputs.
-        """
-        with self.told("encode or the module", batch):
-            call = self.encoded(batch)
-            frame = frame_of(batch, rows, call, self.positions)
-            with visiting(self.module, visitors(of_features(do or {}), reads, frame), rows=lambda: rows_of(batch)):
-                output = call.make(self.module)
-            return self.finished(call, output)
-
-    def finished(self, call: Call, output: Any) -> Any:
-        """What `decode` takes, from the module's call and its output."""
-        return output if self.finish is None else self.finish(call.kwargs or call.args, output)
-
-    def encoded(self, batch: Batch) -> Call:
-        """What the module is called with for a batch of inputs."""
-        return Call.of(self.encode({v: x.copy() for v, x in batch.items()}))
-
-    def decoded(self, output: Any, batch: Batch) -> Labels:
-        """The labels in what `call` returned for a batch.
-
-        Raises:
-            NetworkError: for NaN, another number of labels than rows, and when `decode` raises.
-        """
-        for tensor in _tensors(output):
-            if tensor.is_floating_point() and tensor.isnan().any():
-                raise NetworkError(f"the output of {self.name!r} has NaN; no answer can be read from it")
-        with self.told("decode", batch):
-            labels = labels_of(self.decode(output))
-        for column in labels.values() if isinstance(labels, dict) else [labels]:
-            if len(column) != rows_of(batch):
-                raise NetworkError(f"decode must return one label a row; it returned {len(column)} for {rows_of(batch)} rows")
-        return labels
-
-    @contextmanager
-    def told(self, what: str, batch: Batch) -> Iterator[None]:
-        """Turn an error of the user's functions into one that says where it came up; our own errors pass."""
-        try:
-            yield
-        except (CommuteError, Warning):
-            raise
-        except Exception as error:
-            first = {v: x[:1].tolist()[0] for v, x in batch.items()}
-            raise NetworkError(
-                f"{what} of {self.name!r} raised {type(error).__name__} on {rows_of(batch)} rows, the first {first}: {error}"
-            ) from error
-
-    def _blocks(self, n: int) -> Iterable[slice]:
-        return (slice(start, start + self.batch_size) for start in range(0, n, self.batch_size))
+    def _prepared(self, batch: Batch, values: Mapping[FeatureLike, Tensor | Change]) -> Prepared | None:
+        """Repeated bases made ready, where replaying what is known of them is worth it."""
+        sites = [f.site for f in values]
+        if any(not isinstance(x, Tensor) for x in values.values()) or any(map(by_row, sites)) or distinct_rows(batch) is None:
+            return None
+        return prepared(self, batch, [sites], patches=1)[0]
 
     def _values(self, do: Do | None, n: int) -> dict[FeatureLike, Tensor | Change]:
         """What each feature is set to: values [n, dims], or a function of its own."""
@@ -413,56 +401,9 @@ class Network:
         check(self.unknown_sites(sites), NetworkError, f"the network {self.name!r}")
 
 
-def batched(inputs: Setting) -> tuple[Batch, bool]:
-    """The inputs as arrays, and whether they were a single setting."""
-    arrays = {v: is_batch(x) for v, x in inputs.items()}
-    if not arrays:
-        raise NetworkError("the inputs are empty; give a value, or an array of values, for each input")
-    if any(arrays.values()) and not all(arrays.values()):
-        raise NetworkError(f"inputs are all single labels or all arrays; {[v for v, a in arrays.items() if not a]} are single")
-    single = not any(arrays.values())
-    batch = {v: as_column([x] if single else x) for v, x in inputs.items()}
-    lengths = {v: len(x) for v, x in batch.items()}
-    if len(set(lengths.values())) > 1 or not rows_of(batch):
-        raise NetworkError(f"the arrays of a batch must have one length, at least 1; given {lengths}")
-    return batch, single
-
-
-def _of_rows(values: Mapping[FeatureLike, Tensor | Change], rows: slice) -> dict[FeatureLike, Tensor | Change]:
-    return {f: x[rows] if isinstance(x, Tensor) else x for f, x in values.items()}
-
-
 def _by_source(sources: Mapping[FeatureLike, Any]) -> list[list[FeatureLike]]:
     """Features grouped by the source that they share, so that each source is run once."""
     groups: dict[int, list[FeatureLike]] = {}
     for feature, source in sources.items():
         groups.setdefault(id(source), []).append(feature)
     return list(groups.values())
-
-
-def _repeated(batch: Batch) -> tuple[Column, Column] | None:
-    """Where each distinct row of a batch stands first, and which of them each row is, if rows are repeated enough to matter."""
-    if rows_of(batch) < _MANY:
-        return None
-    found = distinct(batch)
-    return found if found is not None and len(found[0]) <= rows_of(batch) // 2 else None
-
-
-def _at(labels: Labels, rows: Column) -> Labels:
-    return {k: x[rows] for k, x in labels.items()} if isinstance(labels, dict) else labels[rows]
-
-
-def joined(parts: Sequence[Labels], *, single: bool) -> Any:
-    """The labels of batches that follow each other, as one array (or one an output); of a single setting its label."""
-    first = parts[0]
-    if isinstance(first, dict):
-        return {k: joined([p[k] for p in parts if isinstance(p, dict)], single=single) for k in first}
-    column = np.concatenate([p for p in parts if not isinstance(p, dict)])
-    return column.tolist()[0] if single else column
-
-
-def _tensors(output: Any) -> list[Tensor]:
-    if isinstance(output, Tensor):
-        return [output]
-    values = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else []
-    return [x for x in values if isinstance(x, Tensor)]

@@ -62,14 +62,26 @@ class Read:
     kept: list[Tensor]
 
 
-def visitors(writes: Sequence[Write], reads: Sequence[Read], frame: Frame, *, skipped: int = 0) -> dict[Tap, Visit]:
+@dataclass(frozen=True)
+class Window:
+    """The columns that a pass computes: all of a `total` but some before and some after; with no total, all there are."""
+
+    before: int = 0
+    after: int = 0
+    total: int = 0
+
+
+_ALL = Window()
+
+
+def visitors(writes: Sequence[Write], reads: Sequence[Read], frame: Frame, *, window: Window = _ALL) -> dict[Tap, Visit]:
     """Visitors for one forward pass that make the writes and then the reads, at each tap in the order given.
 
     Args:
         writes: what is set.
         reads: what is read.
         frame: of the rows of the pass.
-        skipped: columns at the beginning that the pass does not compute, since they are known.
+        window: the columns that the pass computes.
     """
 
     def visit_of(tap: Tap) -> Visit:
@@ -78,10 +90,10 @@ def visitors(writes: Sequence[Write], reads: Sequence[Read], frame: Frame, *, sk
 
         def visit(value: Tensor) -> Tensor | None:
             for write in set_here:
-                value = _written(write, value, frame, skipped)
+                value = _written(write, value, frame, window)
             for read in read_here:
                 site = read.feature.site
-                part = read.feature.read(site.read(value, columns_in(site, value, frame, skipped)))
+                part = read.feature.read(site.read(value, columns_in(site, value, frame, window)))
                 read.kept.append(part.clone())  # a module after it may work in place
             return value if set_here else None
 
@@ -91,25 +103,25 @@ def visitors(writes: Sequence[Write], reads: Sequence[Read], frame: Frame, *, sk
     return {tap: visit_of(tap) for tap in dict.fromkeys(f.site.tap for f in features)}
 
 
-def columns_in(site: Site, value: Tensor, frame: Frame, skipped: int = 0) -> Columns:
-    """The columns of a site in a module's value, whose first `skipped` columns were not computed."""
+def columns_in(site: Site, value: Tensor, frame: Frame, window: Window = _ALL) -> Columns:
+    """The columns of a site in a module's value, of which the pass computes a window."""
     axis = site.position_axis % value.ndim if -value.ndim <= site.position_axis < value.ndim else value.ndim
     if axis == 0 or axis >= value.ndim or value.ndim < 3:  # noqa: PLR2004  # [batch, position, …]
         if site.position is not None:
             raise NetworkError(f"the site {site} asks for a position, but its value has shape {list(value.shape)}")
         return slice(None)
-    columns = frame.columns(site, value.shape[axis] + skipped)
-    if not skipped:
-        return columns
+    if not window.before and not window.after:
+        return frame.columns(site, value.shape[axis])
+    columns = frame.columns(site, window.total)
     if isinstance(columns, slice):
-        columns = torch.arange(value.shape[axis] + skipped)[columns].expand(len(value), -1)
-    return columns - skipped
+        columns = torch.arange(window.total)[columns].expand(len(value), -1)
+    return columns - window.before
 
 
-def _written(write: Write, value: Tensor, frame: Frame, skipped: int) -> Tensor:
+def _written(write: Write, value: Tensor, frame: Frame, window: Window) -> Tensor:
     site, feature = write.feature.site, write.feature
     part = value[write.rows]
-    columns = columns_in(site, part, frame.take(write.rows), skipped)
+    columns = columns_in(site, part, frame.take(write.rows), window)
     vectors = site.read(part, columns)
     held = feature.read(vectors)
     new = write.value.to(held.device) if isinstance(write.value, Tensor) else write.value(held)

@@ -11,42 +11,95 @@ from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from commute.errors import NetworkError
+from commute.models.store import Store
 from commute.models.trace import Leaf, ModuleCall, Trace
 
 Place = tuple[str, int]  # a module's path and the number of its call
 
 
+@dataclass(frozen=True, eq=False)
+class Result:
+    """What a module call gave: its leaves, where they belong, and how to put them together again."""
+
+    leaves: list[Any]
+    devices: list[torch.device | None]
+    spec: Any
+
+
 @dataclass
 class Known:
-    """What module calls gave for the bases: a call's place -> its result, flattened, and how to put it together again."""
+    """What module calls gave for the bases.
 
-    results: dict[Place, tuple[list[Any], Any]] = field(default_factory=dict)
+    Attributes:
+        rows: how many bases there are.
+        calls: the calls.
+        needed: those whose results something reads; of the others the first row stands for all.
+        store: where results are kept.
+        first: the column from which on they are kept, where they have columns.
+        results: by the call's place.
+    """
 
-    def append(self, place: Place, output: Any, leaves: Sequence[Leaf | None]) -> None:
-        """Add the result for further rows."""
-        found, spec = tree_flatten(output)
-        if place in self.results:
-            before = self.results[place][0]
-            found = [
-                torch.cat([old, new]) if leaf is not None and leaf.rows else old
-                for old, new, leaf in zip(before, found, leaves, strict=True)
-            ]
-        self.results[place] = found, spec
+    rows: int
+    calls: Mapping[Place, ModuleCall]
+    needed: frozenset[Place]
+    store: Store
+    first: int = 0
+    results: dict[Place, Result] = field(default_factory=dict)
+
+    def put(self, place: Place, output: Any, start: int) -> None:
+        """Keep the result of a call for the bases from `start` on."""
+        flat, spec = tree_flatten(output)
+        leaves = self.calls[place].outputs
+        kept = self.rows if place in self.needed else 1
+        if start >= kept:
+            return
+        parts = [_from(x, leaf, self.first) for x, leaf in zip(flat, leaves, strict=True)]
+        if place not in self.results:
+            rooms = [self._room(x, leaf, kept) for x, leaf in zip(parts, leaves, strict=True)]
+            self.results[place] = Result(rooms, [x.device if isinstance(x, Tensor) else None for x in parts], spec)
+        for room, part, leaf in zip(self.results[place].leaves, parts, leaves, strict=True):
+            if leaf is not None and leaf.rows:
+                room[start : start + len(part)] = part[: kept - start]
+
+    def _room(self, part: Any, leaf: Leaf | None, rows: int) -> Any:
+        by_row = leaf is not None and leaf.rows
+        return self.store.empty((rows, *part.shape[1:]), part) if by_row else part
+
+    def of(self, place: Place, bases: Tensor, first: int) -> list[Any]:
+        """The result of a call, flattened, for the bases [rows] of int64, from a column on."""
+        result, parts = self.results[place], []
+        for kept, device, leaf in zip(result.leaves, result.devices, self.calls[place].outputs, strict=True):
+            part = _from(kept, leaf, first - self.first)
+            if leaf is not None and leaf.rows:
+                part = part[bases.to(part.device)] if place in self.needed else part.expand(len(bases), *part.shape[1:])
+                part = part.to(device)
+            parts.append(part)
+        return parts
+
+
+def known(trace: Trace, times: Sequence[int], rows: int, store: Store, first: int = 0) -> Known:
+    """Room for what is wanted of `rows` bases for patches that begin at the given times."""
+    calls, needed = {}, set()
+    for time in set(times):
+        for call in trace.done(time):
+            calls[call.path, call.number] = call
+            if time < call.until:
+                needed.add((call.path, call.number))
+    return Known(rows, calls, frozenset(needed), store, first)
 
 
 @contextmanager
-def capturing(module: nn.Module, calls: Sequence[ModuleCall], known: Known) -> Iterator[None]:
-    """Append the results of the given calls of one forward pass to `known`."""
-    wanted = {(c.path, c.number): c for c in calls}
+def capturing(module: nn.Module, kept: Known, start: int) -> Iterator[None]:
+    """Keep what calls give in one forward pass over the bases from `start` on."""
     counts: dict[str, int] = {}
 
     def see(path: str, output: Any) -> None:
         place = path, counts.get(path, 0)
         counts[path] = place[1] + 1
-        if place in wanted:
-            known.append(place, output, wanted[place].outputs)
+        if place in kept.calls:
+            kept.put(place, output, start)
 
-    paths = dict.fromkeys(c.path for c in calls)
+    paths = dict.fromkeys(path for path, _ in kept.calls)
     handles = [module.get_submodule(p).register_forward_hook(lambda _, __, output, p=p: see(p, output)) for p in paths]
     try:
         yield
@@ -106,36 +159,32 @@ class Replay:
             scope, live = self.scope, min(bisect_left(self.times, call.end), self.scope)
             if live == scope:
                 return forward(*args, **kwargs)
+            rest = self.known.of(place, self.bases[live:scope], self.skipped)
             if live == 0:
                 self._skip(call)
-                return self._known(call, slice(0, scope))
+                return tree_unflatten(rest, self.known.results[place].spec)
             part = _first_rows((args, kwargs), call.inputs, live, scope)
             self.scope = live
             try:
                 computed = forward(*part[0], **part[1])
             finally:
                 self.scope = scope
-            return _appended(computed, self._known(call, slice(live, scope)), call.outputs)
+            return _appended(computed, rest, call.outputs)
 
         return replayed
-
-    def _known(self, call: ModuleCall, rows: slice) -> Any:
-        """The result of a call for some of the rows."""
-        leaves, spec = self.known.results[call.path, call.number]
-        chosen = self.bases[rows]
-        parts = []
-        for value, leaf in zip(leaves, call.outputs, strict=True):
-            part = value
-            if leaf is not None and leaf.columns is not None:
-                part = part.narrow(leaf.columns, self.skipped, part.shape[leaf.columns] - self.skipped)
-            parts.append(part[chosen.to(part.device)] if leaf is not None and leaf.rows else part)
-        return tree_unflatten(parts, spec)
 
     def _skip(self, call: ModuleCall) -> None:
         """Count the calls within one that is not made."""
         for inner in self.trace.children[call.start]:
             self.counts[inner.path] = inner.number + 1
             self._skip(inner)
+
+
+def _from(value: Any, leaf: Leaf | None, column: int) -> Any:
+    """A result from a column on, where it has columns."""
+    if leaf is None or leaf.columns is None or not column:
+        return value
+    return value.narrow(leaf.columns, column, value.shape[leaf.columns] - column)
 
 
 def _first_rows(value: Any, leaves: Sequence[Leaf | None], rows: int, scope: int) -> Any:
@@ -149,13 +198,7 @@ def _first_rows(value: Any, leaves: Sequence[Leaf | None], rows: int, scope: int
     return tree_unflatten(parts, spec)
 
 
-def _appended(first: Any, rest: Any, leaves: Sequence[Leaf | None]) -> Any:
+def _appended(first: Any, rest: Sequence[Any], leaves: Sequence[Leaf | None]) -> Any:
     flat, spec = tree_flatten(first)
-    others, _ = tree_flatten(rest)
-    parts = [torch.cat([x, y]) if leaf is not None and leaf.rows else x for x, y, leaf in zip(flat, others, leaves, strict=True)]
+    parts = [torch.cat([x, y]) if leaf is not None and leaf.rows else x for x, y, leaf in zip(flat, rest, leaves, strict=True)]
     return tree_unflatten(parts, spec)
-
-
-def places_of(trace: Trace, times: Sequence[int]) -> Mapping[Place, ModuleCall]:
-    """The calls whose results are wanted for rows that must be computed from the given times on."""
-    return {(c.path, c.number): c for time in set(times) for c in trace.done(time)}

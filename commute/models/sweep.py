@@ -1,36 +1,31 @@
-"""Sweeps: the same pairs under many interventions, each by itself, in as few and as small passes as possible."""
+"""Sweeps: the same pairs under many interchanges, each by itself, in as few and as small passes as possible."""
 
-import warnings
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from itertools import groupby
-from typing import TYPE_CHECKING, Any
+from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_leaves
 
 from commute.causal.batches import Batch, rows_of, take
-from commute.errors import ReplayWarning
 from commute.models.cost import Cost
-from commute.models.engine import Bases, Engine, engine_of
+from commute.models.engine import Bases, Engine, close, engine_of
 from commute.models.hooks import undisturbed
-from commute.models.patches import FeatureLike, Write
+from commute.models.passes import Passes
+from commute.models.patches import Change, FeatureLike, Write
+from commute.models.rows import by_row, distinct_rows, joined
 
-if TYPE_CHECKING:
-    from commute.models.network import Network
-
-_SAME = 1e-4  # difference that rounding may make, against the largest output
-Do = Mapping[FeatureLike, Tensor]  # values [batch, dims] of features
+_CONFIRMED = 3  # sites at which passes are compared with passes in full, a row each
 
 
 @dataclass(frozen=True)
 class Sweep:
-    """The labels under each intervention, and what they cost.
+    """The labels under each interchange, and what they cost.
 
     Attributes:
-        answers: for each intervention the network's labels [batch], or one array an output.
+        answers: for each interchange the network's labels [batch], or one array an output.
         cost: of all of them together.
     """
 
@@ -39,62 +34,104 @@ class Sweep:
 
 
 @dataclass(frozen=True, eq=False)
+class Sources:
+    """What features are taken from: the inputs of each row, and what is set when they are run."""
+
+    batch: Batch
+    do: Mapping[FeatureLike, Tensor | Change]
+
+
+@dataclass(frozen=True, eq=False)
 class _Patch:
-    """One intervention on all pairs: what it sets, from when on it matters, and from which column on in each pair."""
+    """One interchange on all pairs: from when on it matters, and from which column on in each pair."""
 
     name: Any
-    values: Do
+    feature: FeatureLike
     time: int
     columns: Tensor
 
-    def writes(self, rows: Tensor, at: slice) -> list[Write]:
-        """What it sets for some of the pairs, which stand `at` some rows of a pass."""
-        return [Write(f, x[rows.to(x.device)], at) for f, x in self.values.items()]
+
+@dataclass(frozen=True, eq=False)
+class _Block:
+    """Some of the pairs: what is known of their bases, which of these each has, and what each feature takes from its source."""
+
+    rows: Tensor
+    bases: Bases
+    index: Tensor
+    values: Mapping[Any, Tensor]
+
+    def write(self, patch: _Patch, rows: slice, at: slice) -> Write:
+        """What a patch sets for some of the pairs, which stand `at` some rows of a pass."""
+        return Write(patch.feature, self.values[patch.name][rows], at)
 
 
-def swept(network: "Network", base: Batch, interventions: Mapping[Any, Do]) -> Sweep:
-    """The labels for `base` [batch] under each of the interventions."""
-    with undisturbed(network.module), torch.no_grad(), network.told("encode or the module", base):
+def swept(network: Passes, base: Batch, sources: Sources, features: Mapping[Any, FeatureLike]) -> Sweep | None:
+    """The labels for `base` [batch] with each of the features by itself taken from the sources.
+
+    None where they must be found by passes in full.
+    """
+    with undisturbed(network.module), torch.inference_mode(), network.told("encode or the module", base):
         engine = engine_of(network, base)
-        found = None if engine is None else _replayed(engine, interventions)
-    if found is not None:
-        return found
-    answers = {name: network.run(base, do) for name, do in interventions.items()}
-    flops = 0.0 if engine is None else engine.trace.flops * rows_of(base) * len(interventions)
-    return Sweep(answers, Cost(flops, flops))
+        return None if engine is None else _replayed(engine, sources, features)
 
 
-def _replayed(engine: Engine, interventions: Mapping[Any, Do]) -> Sweep | None:
+def _replayed(engine: Engine, sources: Sources, features: Mapping[Any, FeatureLike]) -> Sweep | None:
     """The sweep by replaying; None where that does not give what passes in full give."""
-    patches = _patches(engine, interventions)
+    patches = _patches(engine, features)
     if patches is None:
         return None
-    times = [p.time for p in patches]
-    late = any(bool((p.columns > 0).any()) for p in patches)
-    labels: dict[Any, list[Any]] = {name: [] for name in interventions}
-    cost = _cost_of_sources(engine, interventions)
-    for rows in torch.split(torch.arange(rows_of(engine.batch)), engine.bases_at_once(times)):
-        bases = engine.bases(rows, times, late=late)
-        run_once = len(rows) * engine.trace.flops
-        cost += Cost(run_once, run_once)
-        if not _verified(engine, bases, patches):
+    reader = None if sources.do else engine_of(engine.network, sources.batch)
+    labels: dict[Any, list[Any]] = {name: [] for name in features}
+    cost = Cost(0, 0)
+    for rows in torch.split(torch.arange(rows_of(engine.batch)), _rows_at_once(engine, patches)):
+        block, spent = _block(engine, reader, sources, patches, rows)
+        cost += spent
+        if not _confirmed(engine, reader, patches, block):
             return None
         for group, skipped in _groups(engine, patches, rows):
-            for patch, answered in _pass(engine, bases, group, skipped):
+            for patch, answered in _pass(engine, block, group, skipped):
                 labels[patch.name].append(answered)
                 cost += _cost(engine, patch, rows, skipped)
-    return Sweep({name: _joined(parts) for name, parts in labels.items()}, cost)
+    return Sweep({name: joined(parts) for name, parts in labels.items()}, cost)
 
 
-def _patches(engine: Engine, interventions: Mapping[Any, Do]) -> list[_Patch] | None:
-    """The interventions in the order in which they begin to matter; None where a site is not reached exactly once."""
+def _patches(engine: Engine, features: Mapping[Any, FeatureLike]) -> list[_Patch] | None:
+    """The interchanges in the order in which they begin to matter; None where a site is not reached exactly once."""
     patches = []
-    for name, do in interventions.items():
-        times = [engine.trace.time(f.site.tap) for f in do]
-        if not times or None in times:
+    for name, feature in features.items():
+        times = engine.time([feature.site])
+        if times is None:
             return None  # a pass in full says what is wrong
-        patches.append(_Patch(name, do, min(t for t in times if t is not None), engine.first_columns([f.site for f in do])))
+        patches.append(_Patch(name, feature, times[0], engine.first_columns([feature.site])))
     return sorted(patches, key=lambda p: p.time)
+
+
+def _rows_at_once(engine: Engine, patches: Sequence[_Patch]) -> int:
+    """How many pairs may be held at once with all that is known of them, and be patched in one pass."""
+    skipped = min(int(p.columns.min()) for p in patches)
+    vectors = sum(engine.bytes_at(p.feature.site) for p in patches)
+    held = engine.bytes_kept([p.time for p in patches], skipped) + vectors
+    return max(1, engine.network.memory // 2 // max(held, engine.bytes_computed(0)))
+
+
+def _block(
+    engine: Engine, reader: Engine | None, sources: Sources, patches: Sequence[_Patch], rows: Tensor
+) -> tuple[_Block, Cost]:
+    """What is needed of some of the pairs, and what it cost."""
+    network, features = engine.network, [p.feature for p in patches]
+    once = None if any(by_row(f.site) for f in features) else distinct_rows(take(engine.batch, rows.numpy()))
+    first, index = (torch.arange(len(rows)),) * 2 if once is None else map(torch.from_numpy, once)
+    skipped = min(int(p.columns[rows].min()) for p in patches)
+    bases = engine.bases(rows[first], [p.time for p in patches], skipped)
+    spent = len(first) * engine.trace.flops
+    if reader is None:
+        taken = network.read(take(sources.batch, rows.numpy()), features, sources.do, rows.numpy())
+        cost = Cost(spent + len(rows) * engine.trace.flops, spent + len(rows) * engine.flops_until(features, rows))
+    else:
+        taken = reader.read(rows, features)
+        needed = len(rows) * reader.flops_until(features, rows)
+        cost = Cost(spent + needed, spent + needed)
+    return _Block(rows, bases, index, {p.name: x for p, x in zip(patches, taken, strict=True)}), cost
 
 
 def _groups(engine: Engine, patches: Sequence[_Patch], rows: Tensor) -> Iterator[tuple[list[_Patch], int]]:
@@ -102,28 +139,21 @@ def _groups(engine: Engine, patches: Sequence[_Patch], rows: Tensor) -> Iterator
     skipped = {p.name: int(p.columns[rows].min()) for p in patches}
     for columns, same in groupby(sorted(patches, key=lambda p: skipped[p.name]), key=lambda p: skipped[p.name]):
         group = list(same)
-        at_once = max(1, engine.rows_at_once(columns) // len(rows))
+        at_once = max(1, engine.network.memory // 2 // engine.bytes_computed(columns) // len(rows))
         for start in range(0, len(group), at_once):
             yield group[start : start + at_once], columns
 
 
-def _pass(engine: Engine, bases: Bases, group: Sequence[_Patch], skipped: int) -> Iterator[tuple[_Patch, Any]]:
+def _pass(engine: Engine, block: _Block, group: Sequence[_Patch], skipped: int) -> Iterator[tuple[_Patch, Any]]:
     """The labels of each patch, from one pass."""
-    n = len(bases.rows)
-    index = torch.arange(n).repeat(len(group))
+    n = len(block.rows)
+    index = block.index.repeat(len(group))
     parts = [slice(i * n, (i + 1) * n) for i in range(len(group))]
-    writes = [w for patch, part in zip(group, parts, strict=True) for w in patch.writes(bases.rows, part)]
-    output = engine.patched(bases, index, [p.time for p in group for _ in range(n)], writes, skipped)
-    labels = engine.network.decoded(output, take(engine.batch, bases.rows[index].numpy()))
+    writes = [block.write(patch, slice(None), part) for patch, part in zip(group, parts, strict=True)]
+    output = engine.patched(block.bases, index, [p.time for p in group for _ in range(n)], writes, skipped)
+    labels = engine.network.decoded(output, take(engine.batch, block.bases.rows[index].numpy()))
     for patch, part in zip(group, parts, strict=True):
         yield patch, {k: x[part] for k, x in labels.items()} if isinstance(labels, dict) else labels[part]
-
-
-def _cost_of_sources(engine: Engine, interventions: Mapping[Any, Do]) -> Cost:
-    """One run of the sources, of which what comes after the last site is not needed."""
-    n, whole = rows_of(engine.batch), engine.trace.flops
-    last = max(engine.trace.time(f.site.tap) or 0 for do in interventions.values() for f in do)
-    return Cost(n * whole, n * (whole - engine.flops(last, engine.trace.columns)))
 
 
 def _cost(engine: Engine, patch: _Patch, rows: Tensor, skipped: int) -> Cost:
@@ -132,45 +162,22 @@ def _cost(engine: Engine, patch: _Patch, rows: Tensor, skipped: int) -> Cost:
     return Cost(*(len(rows) * engine.flops(patch.time, columns - x) for x in (skipped, mean)))
 
 
-def _verified(engine: Engine, bases: Bases, patches: Sequence[_Patch]) -> bool:
-    """Whether a few patched rows come out as in a pass in full; looked at once for each set of sites."""
+def _confirmed(engine: Engine, reader: Engine | None, patches: Sequence[_Patch], block: _Block) -> bool:
+    """Whether what is read and patched is as in passes in full; looked at once for each set of sites, a row at some of them."""
+    few = [patches[i] for i in np.unique(np.linspace(0, len(patches) - 1, _CONFIRMED).astype(int))]
+    pairs = [i % len(block.rows) for i in range(len(few))]
+    skipped = min(int(p.columns[block.rows[i]]) for p, i in zip(few, pairs, strict=True))
+    key = frozenset(p.feature.site.tap for p in patches), skipped > 0
     network = engine.network
-    key = frozenset(f.site.tap for p in patches for f in p.values)
-    if key in network.verified:
+    if key in network.confirmed:
         return True
-    index = torch.arange(min(2, len(bases.rows)))
-    rows = bases.rows[index]
-    for place in dict.fromkeys(np.linspace(0, len(patches) - 1, 3).astype(int).tolist()):
-        patch = patches[place]
-        writes = patch.writes(rows, slice(None))
-        replayed = engine.patched(bases, index, [patch.time] * len(rows), writes, int(patch.columns[rows].min()))
-        if not _close(replayed, engine.plain(rows, writes), engine.frame.take(rows.numpy()).mask):
-            network.replays = False
-            warnings.warn(
-                f"replaying what is known of {network.name!r} does not give what passes in full give: its modules have side "
-                "effects or randomness, or mix rows; every pass is made in full from now on",
-                ReplayWarning,
-                stacklevel=5,
-            )
-            return False
-    network.verified.add(key)
+    features, rows, last = [p.feature for p in few], block.rows[:_CONFIRMED], reader.trace.columns - 1 if reader else 0
+    if reader is not None and reader.last_column([p.feature.site for p in patches], block.rows) < last:
+        read = [block.values[p.name][: len(rows)] for p in few]
+        if not close(read, reader.read(rows, features, last=last)):
+            return engine.given_up()
+    writes = [block.write(p, slice(i, i + 1), slice(at, at + 1)) for at, (p, i) in enumerate(zip(few, pairs, strict=True))]
+    if not engine.confirmed(block.bases, block.index[pairs], [p.time for p in few], writes, skipped):
+        return False
+    network.confirmed.add(key)
     return True
-
-
-def _close(one: Any, other: Any, mask: Tensor | None) -> bool:
-    """Whether two outputs are the same up to rounding, what they hold at padding aside."""
-
-    def real(x: Tensor) -> Tensor:
-        return x[mask.to(x.device)] if mask is not None and x.shape[:2] == mask.shape else x
-
-    ours, theirs = ([real(x).float() for x in tree_leaves(v) if isinstance(x, Tensor)] for v in (one, other))
-    return len(ours) == len(theirs) and all(
-        x.shape == y.shape and torch.allclose(x, y, rtol=_SAME, atol=_SAME * float(y.abs().max().clamp(min=1)), equal_nan=True)
-        for x, y in zip(ours, theirs, strict=True)
-    )
-
-
-def _joined(parts: Sequence[Any]) -> Any:
-    if isinstance(parts[0], dict):
-        return {k: np.concatenate([p[k] for p in parts]) for k in parts[0]}
-    return np.concatenate(parts)

@@ -1,20 +1,11 @@
 """Traces: which modules run in a forward pass, in which order, on what, and at what cost."""
 
 from collections.abc import Iterator, Mapping, Sequence
-from contextlib import contextmanager, nullcontext
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
 
-import torch
-from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
-
-from commute.models.calls import Call, without_keys
+from commute.models.recording import Recording, Shapes
 from commute.models.sites import Tap
-
-Shapes = tuple[tuple[int, ...] | None, ...]  # of the tensors among a value's leaves
 
 
 @dataclass(frozen=True)
@@ -46,6 +37,8 @@ class ModuleCall:
         known: whether all tensors among its arguments and results depend on the batch in a way that is understood.
         flops: floating-point operations a row, those of the modules within it included, with all positions.
         flops_column: likewise for each position that is computed; zero where they are not known to depend on them.
+        until: from when on its result is not needed any more.
+        alone: whether its result is one tensor, and after it nothing else that was made before is needed.
     """
 
     path: str
@@ -57,14 +50,23 @@ class ModuleCall:
     known: bool
     flops: float
     flops_column: float
+    until: int
+    alone: bool
 
 
 @dataclass(frozen=True, eq=False)
 class Trace:
-    """The calls of one forward pass in the order in which they begin, the whole module's first."""
+    """The calls of one forward pass in the order in which they begin, the whole module's first.
+
+    Attributes:
+        calls: with the times at which they begin and end.
+        columns: positions of the inputs.
+        largest: bytes a row of all that a pass holds at once, where they are the most.
+    """
 
     calls: tuple[ModuleCall, ...]
     columns: int
+    largest: int
 
     @cached_property
     def by_place(self) -> Mapping[tuple[str, int], ModuleCall]:
@@ -119,87 +121,29 @@ class Trace:
         return self.calls[0].flops
 
 
-@dataclass
-class Seen:
-    """One call as it was recorded: the shapes and bytes of the tensors in its arguments and in its result."""
-
-    path: str
-    number: int
-    start: int
-    inputs: Shapes
-    flops: float
-    end: int = 0
-    outputs: Shapes = ()
-    sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-
-
-def record(module: nn.Module, call: Call, *, flops: bool = False) -> list[Seen]:
-    """The calls of one forward pass of `module`, in the order in which they begin; with `flops`, what each costs."""
-    seen: list[Seen] = []
-    counts: dict[str, int] = {}
-    time = iter(range(1 << 62))
-    open_calls: list[Seen] = []
-    with FlopCounterMode(display=False) if flops else nullcontext() as counter:
-
-        def spent() -> float:
-            return counter.get_total_flops() if counter is not None else 0.0
-
-        def before(path: str, args: Any, kwargs: Any) -> None:
-            begun = Seen(path, counts.get(path, 0), next(time), _shapes((args, kwargs)), spent())
-            begun.sizes = (_sizes((args, kwargs)), ())
-            counts[path] = begun.number + 1
-            seen.append(begun)
-            open_calls.append(begun)
-
-        def after(output: Any) -> None:
-            ended = open_calls.pop()
-            output = without_keys(output)
-            ended.end, ended.outputs = next(time), _shapes(output)
-            ended.sizes = (ended.sizes[0], _sizes(output))
-            ended.flops = spent() - ended.flops
-
-        with _hooked(module, before, after):
-            call.make(module)
-    return seen
-
-
-@contextmanager
-def _hooked(module: nn.Module, before: Any, after: Any) -> Iterator[None]:
-    handles = []
-    try:
-        for path, inner in module.named_modules():
-            handles.append(
-                inner.register_forward_pre_hook(lambda _, a, k, path=path: before(path, a, k), with_kwargs=True, prepend=True)
-            )
-            handles.append(inner.register_forward_hook(lambda _, __, output: after(output)))
-        yield
-    finally:
-        for handle in handles:
-            handle.remove()
-
-
-def compared(two: Sequence[Seen], three: Sequence[Seen], columns: int = 1) -> Trace | None:
+def compared(two: Recording, three: Recording, columns: int = 1) -> Trace | None:
     """The trace that recordings of two and of three rows show; None when they do not make the same calls."""
     return _compared(two, three, two, columns, columns)
 
 
-def compared_columns(two: Sequence[Seen], three: Sequence[Seen], whole: Sequence[Seen], columns: int, kept: int) -> Trace | None:
+def compared_columns(two: Recording, three: Recording, whole: Recording, columns: int, kept: int) -> Trace | None:
     """As `compared`, for recordings of the last `kept` columns alone, beside one of two rows with all `columns`."""
     return _compared(two, three, whole, columns, kept)
 
 
-def _compared(two: Sequence[Seen], three: Sequence[Seen], whole: Sequence[Seen], columns: int, kept: int) -> Trace | None:
-    orders = [[(s.path, s.number, s.start, s.end) for s in run] for run in (two, three, whole)]
+def _compared(two: Recording, three: Recording, whole: Recording, columns: int, kept: int) -> Trace | None:
+    orders = [[(s.path, s.number, s.start, s.end) for s in run.calls] for run in (two, three, whole)]
     if not orders[0] == orders[1] == orders[2]:
         return None
     calls = []
-    for a, b, w in zip(two, three, whole, strict=True):
+    for a, b, w in zip(two.calls, three.calls, whole.calls, strict=True):
         inputs = _leaves(a.inputs, b.inputs, w.inputs if _alike(a.inputs, w.inputs) else a.inputs, a.sizes[0])
         outputs = _leaves(a.outputs, b.outputs, w.outputs, w.sizes[1])
         known = inputs is not None and outputs is not None
         column = (w.flops - a.flops) / (columns - kept) / 2 if columns > kept else 0.0
-        calls.append(ModuleCall(a.path, a.number, a.start, a.end, inputs or (), outputs or (), known, w.flops / 2, column))
-    return Trace(tuple(calls), columns)
+        leaves = inputs or (), outputs or ()
+        calls.append(ModuleCall(a.path, a.number, a.start, a.end, *leaves, known, w.flops / 2, column, a.until, a.alone))
+    return Trace(tuple(calls), columns, two.largest // 2)
 
 
 def _alike(one: Shapes, other: Shapes) -> bool:
@@ -224,11 +168,3 @@ def _leaves(two: Shapes, three: Shapes, whole: Shapes, sizes: tuple[int, ...]) -
             return None
         leaves.append(Leaf(rows, differing[0] if differing else None, size // 2 if rows else size))
     return tuple(leaves)
-
-
-def _shapes(value: Any) -> Shapes:
-    return tuple(tuple(x.shape) if isinstance(x, Tensor) else None for x in tree_leaves(value))
-
-
-def _sizes(value: Any) -> tuple[int, ...]:
-    return tuple(x.numel() * x.element_size() if isinstance(x, torch.Tensor) else 0 for x in tree_leaves(value))

@@ -67,3 +67,13 @@ def test_pyvene_as_the_engine_gives_the_same_counts():
     assert ours.rate < 1
     with pytest.raises(cm.CommuteError, match="no engine 'pyven'; did you mean 'pyvene'"):
         cm.interchange_accuracy(algorithm, network, alignment, pairs, engine="pyven")
+
+
+def test_the_cost_is_told_beside_the_fewest():
+    """Each distinct base is run for its own answer and once more to be patched; what comes before the site is not."""
+    network, alignment = planted.network(), planted.alignment()
+    pairs = cm.pairs(planted.algorithm(), ["left"], 2000)
+    cost = cm.interchange_accuracy(planted.algorithm(), network, alignment, pairs).cost
+    slow = cm.interchange_accuracy(planted.algorithm(), network, alignment, pairs, engine="pyvene").cost
+    assert cost.fewest == slow.fewest > 0
+    assert 1 <= cost.ratio < slow.ratio

@@ -1,0 +1,101 @@
+"""Bases made ready to be patched at the same sites time and again, as in training and where inputs are repeated."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any
+
+import torch
+from torch import Tensor
+
+from commute.causal.batches import Batch, Column, rows_of, take
+from commute.models.engine import Bases, Engine, engine_of
+from commute.models.passes import Passes, of_rows
+from commute.models.patches import Change, FeatureLike, of_features
+from commute.models.rows import by_row, distinct_rows
+from commute.models.sites import Site
+
+_CONFIRMED = 3  # rows in which a pass is compared with one in full
+_GAIN = 0.8  # share of the operations of passes in full, below which replaying is worth it
+
+
+@dataclass(frozen=True, eq=False)
+class Prepared:
+    """A batch of bases, of which each distinct one was run once, and what is needed of them after some sites was kept.
+
+    Attributes:
+        engine: how passes are replayed.
+        bases: what is known of the distinct bases.
+        index: which of these each row of the batch has, [batch] of int64.
+        time: from when on passes are computed.
+        skipped: columns that are not computed.
+    """
+
+    engine: Engine
+    bases: Bases
+    index: Tensor
+    time: int
+    skipped: int
+
+    def output(self, places: Column, values: Mapping[FeatureLike, Tensor | Change]) -> Any:
+        """What `decode` takes for some of the bases, with features at the sites set.
+
+        Args:
+            places: of the bases in the batch, [rows] of int64.
+            values: [rows, dims] of each feature, or a function of its own.
+        """
+        network, batch = self.engine.network, self.engine.batch
+        with network.told("encode or the module", batch):
+            index = self.index[torch.from_numpy(places)]
+            if self._confirmed(index, values):
+                return self.engine.patched(self.bases, index, [self.time] * len(index), of_features(values), self.skipped)
+        return network.call(take(batch, places), values, rows=places)
+
+    def _confirmed(self, index: Tensor, values: Mapping[FeatureLike, Tensor | Change]) -> bool:
+        """Whether replaying gives what passes in full give; looked at once for each set of sites."""
+        network = self.engine.network
+        key = frozenset(f.site.tap for f in values), self.skipped > 0, "prepared"
+        if key in network.confirmed or not network.replays:
+            return network.replays
+        few, writes = index[:_CONFIRMED], of_features(of_rows(values, slice(_CONFIRMED)))
+        with torch.no_grad():
+            same = self.engine.confirmed(self.bases, few, [self.time] * len(few), writes, self.skipped)
+        if same:
+            network.confirmed.add(key)
+        return same
+
+
+def prepared(network: Passes, batch: Batch, groups: Sequence[Sequence[Site]], *, patches: float) -> list[Prepared | None]:
+    """Run bases once for patches at some sites.
+
+    Args:
+        network: the network, whose modes are the caller's.
+        batch: the bases.
+        groups: sites that are patched together.
+        patches: rows that will be patched at each of them, for each base.
+
+    Returns:
+        For each group what is prepared for it; None where it is not worth it.
+    """
+    with torch.no_grad(), network.told("encode or the module", batch):
+        n = rows_of(batch)
+        once = None if any(by_row(s) for sites in groups for s in sites) else distinct_rows(batch)
+        first, index = (torch.arange(n),) * 2 if once is None else map(torch.from_numpy, once)
+        engine = engine_of(network, batch)
+        if engine is None:
+            return [None] * len(groups)
+        skipped = min(int(engine.first_columns(sites).min()) for sites in groups)
+        times = [_worthwhile(engine, sites, skipped, len(first) / n, patches) for sites in groups]
+        wanted = [t for t in times if t is not None]
+        if not wanted:
+            return [None] * len(groups)
+        bases = engine.bases(first, wanted, skipped)
+        return [None if t is None else Prepared(engine, bases, index, t, skipped) for t in times]
+
+
+def _worthwhile(engine: Engine, sites: Sequence[Site], skipped: int, distinct: float, patches: float) -> int | None:
+    """From when on passes are computed for patches at some sites; None where that saves little."""
+    times, whole = engine.time(sites), engine.trace.flops
+    if times is None:
+        return None
+    after = engine.flops(times[0], engine.trace.columns - skipped)
+    return times[0] if distinct * whole + patches * after <= _GAIN * patches * whole else None

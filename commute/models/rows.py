@@ -1,0 +1,57 @@
+"""Rows of batches: single settings, repeated inputs, and labels put together."""
+
+from collections.abc import Sequence
+from typing import Any
+
+import numpy as np
+
+from commute.causal.batches import Batch, Column, as_column, distinct, is_batch, rows_of
+from commute.causal.interventions import Setting
+from commute.errors import NetworkError
+from commute.models.sites import EachRow, Site
+
+Labels = Column | dict[str, Column]
+
+_MANY = 256  # rows from which repeated ones are looked for
+
+
+def batched(inputs: Setting) -> tuple[Batch, bool]:
+    """The inputs as arrays, and whether they were a single setting."""
+    arrays = {v: is_batch(x) for v, x in inputs.items()}
+    if not arrays:
+        raise NetworkError("the inputs are empty; give a value, or an array of values, for each input")
+    if any(arrays.values()) and not all(arrays.values()):
+        raise NetworkError(f"inputs are all single labels or all arrays; {[v for v, a in arrays.items() if not a]} are single")
+    single = not any(arrays.values())
+    batch = {v: as_column([x] if single else x) for v, x in inputs.items()}
+    lengths = {v: len(x) for v, x in batch.items()}
+    if len(set(lengths.values())) > 1 or not rows_of(batch):
+        raise NetworkError(f"the arrays of a batch must have one length, at least 1; given {lengths}")
+    return batch, single
+
+
+def distinct_rows(batch: Batch) -> tuple[Column, Column] | None:
+    """Where each distinct row of a batch stands first, and which of them each row is, if rows are repeated enough to matter."""
+    if rows_of(batch) < _MANY:
+        return None
+    found = distinct(batch)
+    return found if found is not None and len(found[0]) <= rows_of(batch) // 2 else None
+
+
+def by_row(site: Site) -> bool:
+    """Whether a site has a position for each row of the batch that is given, which makes rows with equal inputs distinct."""
+    return isinstance(site.position, EachRow)
+
+
+def at(labels: Labels, rows: Column) -> Labels:
+    """The labels at some rows."""
+    return {k: x[rows] for k, x in labels.items()} if isinstance(labels, dict) else labels[rows]
+
+
+def joined(parts: Sequence[Labels], *, single: bool = False) -> Any:
+    """The labels of batches that follow each other, as one array (or one an output); of a single setting its label."""
+    first = parts[0]
+    if isinstance(first, dict):
+        return {k: joined([p[k] for p in parts if isinstance(p, dict)], single=single) for k in first}
+    column = np.concatenate([p for p in parts if not isinstance(p, dict)])
+    return column.tolist()[0] if single else column
