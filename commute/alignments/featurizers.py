@@ -81,6 +81,7 @@ class Orthogonal:
 
     def from_features(self, features: Tensor, rest: Tensor) -> Tensor:
         """The rest plus the features along their directions."""
+        features = features.to(torch.promote_types(features.dtype, rest.dtype))
         return rest + features @ self._like(features).T
 
     def tensors(self) -> dict[str, Tensor]:

@@ -10,8 +10,9 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import Batch, rows_of, take
+from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
+from commute.models.rows import batched
 from commute.runs.seeds import stream
 
 Activations = Callable[[Setting], Tensor]  # inputs -> the values of the feature that is ablated, [batch, dims]
@@ -21,9 +22,9 @@ Activations = Callable[[Setting], Tensor]  # inputs -> the values of the feature
 class Zero:
     """Zeros."""
 
-    def of(self, activations: Activations, rows: int) -> Callable[[Tensor], Tensor]:
-        """How the feature's values are changed, or the values that it takes in each of the `rows`, [rows, dims]."""
-        del activations, rows
+    def of(self, activations: Activations, rows: int, place: str) -> Callable[[Tensor], Tensor]:
+        """How the values of the feature at a place are changed, or those that it takes in each of the `rows`, [rows, dims]."""
+        del activations, rows, place
         return torch.zeros_like
 
 
@@ -33,36 +34,42 @@ class Mean:
 
     inputs: Setting
 
-    def of(self, activations: Activations, rows: int) -> Tensor:
+    def of(self, activations: Activations, rows: int, place: str) -> Tensor:
         """See `Zero.of`."""
+        del place
         values = activations(self.inputs)
         return values.double().mean(0).to(values.dtype).expand(rows, -1)
 
 
 @dataclass(frozen=True, eq=False)
 class Resample:
-    """In each row the feature's value for an input drawn at random, with replacement, from a batch of inputs."""
+    """In each row the feature's value for an input drawn at random, with replacement, from a batch of inputs.
 
-    inputs: Batch
+    Features that are resampled with one seed take their values from the same inputs.
+    """
+
+    inputs: Setting
     seed: int = 0
 
-    def of(self, activations: Activations, rows: int) -> Tensor:
+    def of(self, activations: Activations, rows: int, place: str) -> Tensor:
         """See `Zero.of`."""
-        drawn = stream(self.seed, "resample").integers(rows_of(self.inputs), size=rows)
-        return activations(take(self.inputs, drawn))
+        del place
+        inputs, _ = batched(self.inputs)
+        drawn = stream(self.seed, "resample").integers(rows_of(inputs), size=rows)
+        return activations(take(inputs, drawn))
 
 
 @dataclass(frozen=True)
 class Noise:
-    """The feature's own value plus Gaussian noise of standard deviation `scale`, independent in each row and dim."""
+    """The feature's own value plus Gaussian noise of standard deviation `scale`, independent in each feature, row and dim."""
 
     scale: float
     seed: int = 0
 
-    def of(self, activations: Activations, rows: int) -> Callable[[Tensor], Tensor]:
+    def of(self, activations: Activations, rows: int, place: str) -> Callable[[Tensor], Tensor]:
         """See `Zero.of`."""
         del activations, rows
-        generator = stream(self.seed, "noise")
+        generator = stream(self.seed, "noise", place)
 
         def noisy(values: Tensor) -> Tensor:
             drawn = generator.standard_normal(tuple(values.shape), dtype=np.float32)

@@ -7,17 +7,17 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.models.engine import close
+from commute.models.engine import close, falling_back
 from commute.models.hooks import undisturbed
 from commute.models.passes import Passes
 from commute.models.patches import FeatureLike, Whole
 from commute.models.positions import frame_of
 from commute.models.tracing import traces_of
 
-_CONFIRMED = 3  # rows whose bases are exchanged to see that they do not matter
+_CONFIRMED = 8  # rows whose bases are exchanged to see that they do not matter
 
 
-def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, first: Column, of_row: Column) -> bool:
+def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, of_row: Column) -> bool:
     """Whether the answers depend on the values of a feature alone, and not on the bases in which they are set.
 
     The site must be a whole module's result, after which nothing else that was made before it is read, and the feature all of it.
@@ -27,14 +27,14 @@ def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, 
         base: the bases.
         feature: what is set in them.
         values: the distinct values of the sources, [distinct, dims].
-        first: a row of the bases for each of them, [distinct].
         of_row: which of the values each row of the bases has, [batch].
     """
     site = feature.site
     if site.input or site.position is not None or site.head is not None or network.finish is not None:
         return False
-    few = take(base, np.linspace(0, rows_of(base) - 1, _CONFIRMED).astype(int))
-    with undisturbed(network.module), torch.no_grad(), network.told("encode or the module", base):
+    places = np.linspace(0, rows_of(base) - 1, _CONFIRMED).astype(int)
+    few = take(base, places)
+    with undisturbed(network.module), torch.no_grad(), falling_back(network):
         call = network.encoded(few)
         mask = frame_of(few, None, call, network.positions).mask
         traces = traces_of(network, few, call)
@@ -43,10 +43,11 @@ def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, 
         calls = [c for c in traces.whole.calls if c.path == site.path and site.call in (None, c.number)]
         if len(calls) != 1 or not calls[0].alone or not _covers(network, feature, few):
             return False
-        asked = of_row[np.linspace(0, rows_of(base) - 1, _CONFIRMED).astype(int)]
-        there = take(base, first[asked])
+        asked = of_row[places]
+        there = take(base, np.roll(places, 1))  # another base for each
         set_to: dict[FeatureLike, Any] = {feature: values[torch.from_numpy(asked).to(values.device)]}
         return close(network.call(few, set_to), network.call(there, set_to))
+    return False
 
 
 def _covers(network: Passes, feature: FeatureLike, inputs: Batch) -> bool:

@@ -22,10 +22,18 @@ _LESS = {torch.lt, torch.le, Tensor.lt, Tensor.le, Tensor.__lt__, Tensor.__le__}
 def labels_of(decoded: Any) -> Column | dict[str, Column]:
     """What a decode function returned as labels: one array [batch], or one for each output."""
     if isinstance(decoded, Mapping):
-        return {str(k): as_column(v) for k, v in decoded.items()}
+        if not decoded:
+            raise NetworkError("decode returned an empty mapping; it must return the labels of at least one output")
+        return {str(k): _column(v) for k, v in decoded.items()}
     if decoded is None:
         raise NetworkError("decode returned None; it must return a label for each row")
-    return as_column(decoded)
+    return _column(decoded)
+
+
+def _column(labels: Any) -> Column:
+    if isinstance(labels, list) and labels and all(isinstance(x, Tensor) for x in labels):
+        labels = [x.item() for x in labels]
+    return as_column(labels)
 
 
 @dataclass
@@ -52,7 +60,7 @@ class _Watch(TorchFunctionMode):
         else:
             return decided
         self.scores.append(scores)
-        return decided if self.forced is None else self.forced.to(decided.dtype).reshape(decided.shape)
+        return decided if self.forced is None else self.forced.to(decided).reshape(decided.shape)
 
 
 @dataclass(frozen=True)

@@ -6,24 +6,25 @@ come from the keys and values of the base. What a module does to rows and column
 
 import warnings
 from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from typing import Any
 
 import torch
 from torch import Tensor
-from torch.utils._pytree import tree_flatten, tree_leaves, tree_unflatten
+from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from commute.causal.batches import Batch, rows_of
-from commute.errors import ReplayWarning
+from commute.errors import CommuteError, ReplayWarning
 from commute.models.calls import Call, without_keys
-from commute.models.hooks import visiting
-from commute.models.passes import Passes
+from commute.models.hooks import as_built, visiting
+from commute.models.passes import Passes, tensors_of
 from commute.models.patches import FeatureLike, Read, Window, Write, visitors
 from commute.models.positions import Frame, frame_of
 from commute.models.replay import Known, Replay, capturing, known
 from commute.models.sites import Site
-from commute.models.stopping import may_stop, run_until
+from commute.models.stopping import run_until
 from commute.models.store import Store
 from commute.models.trace import Leaf, Trace
 from commute.models.tracing import Traces, columns_of_call, rows_of_call, traces_of
@@ -117,14 +118,14 @@ class Engine:
         calls = [c for c in self.trace.calls if c.path == site.path]
         return sum(leaf.size for c in calls[:1] for leaf in (c.inputs if site.input else c.outputs) if leaf and leaf.rows)
 
-    def bytes_kept(self, times: Sequence[int], skipped: int) -> int:
-        """Bytes that are kept of each base for patches that begin at some times, with columns skipped."""
-        trace, share = self._trace(skipped), 1 - skipped / self.trace.columns
-        wanted = known(trace, times, 1, Store(0))
+    def bytes_kept(self, times: Sequence[int], first: int, *, late: bool) -> int:
+        """Bytes that are kept of each base, as by `bases`."""
+        share = 1 - first / self.trace.columns
+        wanted = known(self._trace(late), times, 1, Store(0))
         whole = [c for c in self.trace.calls if (c.path, c.number) in wanted.needed]
         kept = sum(leaf.size * share for c in whole for leaf in c.outputs if leaf and leaf.rows)
         output = sum(leaf.size for leaf in self.trace.calls[0].outputs if leaf and leaf.rows)
-        return int(kept + (self.traces.keys + output if skipped else 0))
+        return int(kept + (self.traces.keys + output if late else 0))
 
     def bytes_computed(self, skipped: int) -> int:
         """Bytes that a pass takes for each row, with columns skipped."""
@@ -132,18 +133,25 @@ class Engine:
         keys = 4 * self.traces.keys // self.traces.layers if skipped else 0  # chosen, joined with new ones, and for each head
         return max(1, int(2 * self.trace.largest * share) + keys)
 
-    def bases(self, rows: Tensor, times: Sequence[int], skipped: int) -> Bases:
-        """Run some bases once and keep what patches need that begin at some times and skip at least some columns."""
-        module, trace = self.network.module, self._trace(skipped)
+    def bases(self, rows: Tensor, times: Sequence[int], first: int, *, late: bool) -> Bases:
+        """Run some bases once and keep what patches need.
+
+        Args:
+            rows: of the batch.
+            times: when patches begin.
+            first: columns that all patches skip.
+            late: whether some skip columns, for which they need keys and values.
+        """
+        module, trace = self.network.module, self._trace(late)
         store = self.network.store
-        kept = known(trace, times, len(rows), store, skipped)
+        kept = known(trace, times, len(rows), store, first)
         outputs: list[list[Tensor | None]] = []
         layers: list[tuple[Tensor, Tensor]] = []
-        stop = max(times) if may_stop(module) else None
+        stop = max(times) if as_built(module) else None
         for start, part in self._blocks(rows):
             call = self.rows_of_call(part)
             with capturing(module, kept, start):
-                if skipped:
+                if late:
                     from commute.models import keyvalues
 
                     cache = keyvalues.empty()
@@ -178,7 +186,7 @@ class Engine:
             call = columns_of_call(call, slice(last + 1)) if window.after else call
             visits = visitors((), reads, self.frame.take(part.numpy()), window=window)
             with visiting(module, visits, rows=partial(int, n)):
-                run_until(module, call, self.trace, times[1] if times and may_stop(module) else None)
+                run_until(module, call, self.trace, times[1] if times and as_built(module) else None)
         return [torch.cat(values) for values in kept]
 
     def patched(self, bases: Bases, index: Tensor, times: list[int], writes: Sequence[Write], skipped: int) -> Any:
@@ -191,7 +199,7 @@ class Engine:
             writes: what is set.
             skipped: columns that are not computed; none of them is set.
         """
-        rows, module, trace = bases.rows[index], self.network.module, self._trace(skipped)
+        rows, module, trace = bases.rows[index], self.network.module, self._trace(skipped > 0)
         whole = call = self.rows_of_call(rows)
         if skipped:
             from commute.models import keyvalues
@@ -211,35 +219,19 @@ class Engine:
     def confirmed(self, bases: Bases, index: Tensor, times: list[int], writes: Sequence[Write], skipped: int) -> bool:
         """Whether a patched pass gives what the pass in full gives; if not, replaying is given up with a warning."""
         rows = bases.rows[index]
-        try:
-            found = self.patched(bases, index, times, writes, skipped)
-        except RuntimeError:  # what stands for results that are not needed cannot be changed in place
-            found = None
+        found = self.patched(bases, index, times, writes, skipped)
         call, frame = self.rows_of_call(rows), self.frame.take(rows.numpy())
         with visiting(self.network.module, visitors(writes, (), frame), rows=lambda: len(rows)):
             output = call.make(self.network.module)
         expected = self.network.finished(call, output)
-        if found is not None and close(found, expected, frame.mask):
-            return True
-        return self.given_up()
-
-    def given_up(self) -> bool:
-        """Make every pass in full from now on, and say so with a warning; False."""
-        self.network.replays = False
-        warnings.warn(
-            f"replaying what is known of {self.network.name!r} does not give what passes in full give: its modules have side "
-            "effects or randomness, or mix rows; every pass is made in full from now on",
-            ReplayWarning,
-            stacklevel=6,
-        )
-        return False
+        return close(found, expected, frame.mask) or given_up(self.network)
 
     def rows_of_call(self, rows: Tensor) -> Call:
         """The module's call for some of the rows."""
         return rows_of_call(self.call, self.trace.calls[0].inputs, rows)
 
-    def _trace(self, skipped: int) -> Trace:
-        return self.traces.late if skipped and self.traces.late is not None else self.trace
+    def _trace(self, late: bool) -> Trace:  # noqa: FBT001
+        return self.traces.late if late and self.traces.late is not None else self.trace
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:
         """Rows that are run at once, and how many were run before them."""
@@ -254,17 +246,45 @@ def engine_of(network: Passes, batch: Batch) -> Engine | None:
     return None if traces is None else Engine(network, batch, call, frame_of(batch, None, call, network.positions), traces)
 
 
+def given_up(network: Passes, reason: str = "does not give what passes in full give") -> bool:
+    """Make every pass in full from now on, and say so with a warning; False."""
+    network.replays = False
+    warnings.warn(
+        f"replaying what is known of {network.name!r} {reason}: its modules have side effects or randomness, or mix rows; "
+        "every pass is made in full from now on",
+        ReplayWarning,
+        stacklevel=6,
+    )
+    return False
+
+
+@contextmanager
+def falling_back(network: Passes) -> Iterator[None]:
+    """Give replaying up where it raises an error that is not ours, which a pass in full then makes again or does not."""
+    try:
+        yield
+    except (CommuteError, Warning):
+        raise
+    except Exception as error:  # noqa: BLE001  # whatever a module does when it is called with some of the rows
+        given_up(network, f"raises {type(error).__name__} ({error})")
+
+
 def close(one: Any, other: Any, mask: Tensor | None = None) -> bool:
-    """Whether two outputs are the same up to rounding, what they hold at padding aside."""
+    """Whether two outputs hold the same up to rounding, what they hold at padding aside; False where no tensors are seen."""
 
     def real(x: Tensor) -> Tensor:
         return x[mask.to(x.device)] if mask is not None and x.shape[:2] == mask.shape else x
 
-    ours, theirs = ([real(x).float() for x in tree_leaves(v) if isinstance(x, Tensor)] for v in (one, other))
-    return len(ours) == len(theirs) and all(
-        x.shape == y.shape and torch.allclose(x, y, rtol=_SAME, atol=_SAME * float(y.abs().max().clamp(min=1)), equal_nan=True)
-        for x, y in zip(ours, theirs, strict=True)
-    )
+    ours, theirs = ([real(x) for x in tensors_of(v)] for v in (one, other))
+    return len(ours) == len(theirs) > 0 and all(x.shape == y.shape and _close(x, y) for x, y in zip(ours, theirs, strict=True))
+
+
+def _close(x: Tensor, y: Tensor) -> bool:
+    rounding = max(_SAME, 8 * torch.finfo(y.dtype).eps) if y.is_floating_point() else 0.0
+    x, y = x.double(), y.double()
+    finite = y[y.isfinite()].abs()
+    largest = float(finite.max()) if finite.numel() else 0.0
+    return torch.allclose(x, y, rtol=rounding, atol=rounding * largest, equal_nan=True)
 
 
 # The columns of an output that a patched pass does not compute are the base's.

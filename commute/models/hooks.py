@@ -6,6 +6,7 @@ from copy import copy
 from functools import partial
 from typing import Any
 
+import torch
 from torch import Tensor, nn
 from torch.utils.hooks import RemovableHandle
 
@@ -146,7 +147,9 @@ def _replaced(output: Any, element: int | str | None, found: Tensor) -> Any:
     if isinstance(output, tuple):
         place = int(element) % len(output)
         parts = (*output[:place], found, *output[place + 1 :])
-        return type(output)(*parts) if hasattr(output, "_fields") else parts
+        if hasattr(output, "_fields"):
+            return type(output)(*parts)
+        return parts if type(output) is tuple else type(output)(parts)  # torch.return_types take their values as one
     changed = copy(output)
     changed[element] = found
     return changed
@@ -184,18 +187,49 @@ def _elements(output: object) -> dict[int | str | None, object]:
     return dict(enumerate(output)) if isinstance(output, (tuple, list)) else {None: output}
 
 
+def as_built(module: nn.Module) -> bool:
+    """Whether no module was given a `forward`, which, as that of accelerate, may move weights and have to clean up."""
+    return not any("forward" in m.__dict__ for m in module.modules())
+
+
+@contextmanager
+def ungraded(module: nn.Module) -> Iterator[None]:
+    """No gradients, by inference mode where no weights are made in it: those could have no gradients ever after.
+
+    What the module made meanwhile and keeps, such as a table of rotations, is exchanged for copies without that flaw.
+    """
+    if not as_built(module):
+        with torch.no_grad():
+            yield
+        return
+    try:
+        with torch.inference_mode():
+            yield
+    finally:
+        for inner in module.modules():
+            _cleared(vars(inner))
+
+
+def _cleared(kept: Any) -> None:
+    for key, x in list(kept.items() if isinstance(kept, dict) else enumerate(kept)):
+        if isinstance(x, Tensor) and x.is_inference():
+            kept[key] = x.clone()
+        elif isinstance(x, (dict, list)) and key != "_modules":
+            _cleared(x)
+
+
 @contextmanager
 def undisturbed(module: nn.Module) -> Iterator[None]:
     """Evaluation mode without gradients for the parameters; every flag is put back afterwards."""
     training = [m for m in module.modules() if m.training]
-    graded = [p for p in module.parameters() if p.requires_grad]
+    graded = [(m, name) for m in module.modules() for name, p in m.named_parameters(recurse=False) if p.requires_grad]
     try:
         module.eval()
-        for parameter in graded:
-            parameter.requires_grad_(False)  # noqa: FBT003  # torch's own signature
+        for m, name in graded:
+            getattr(m, name).requires_grad_(False)  # noqa: FBT003  # torch's own signature
         yield
     finally:
         for m in training:
             m.training = True
-        for parameter in graded:
-            parameter.requires_grad_(True)  # noqa: FBT003
+        for m, name in graded:  # by name: accelerate puts other tensors in place of weights that it moves
+            getattr(m, name).requires_grad_(True)  # noqa: FBT003

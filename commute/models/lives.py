@@ -6,10 +6,28 @@ from typing import Any
 
 import torch
 from torch import Tensor
+from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
 
+_LEAVING = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
 END = 1 << 62  # later than every call
+
+
+class Escapes(TorchFunctionMode):
+    """Notes in `Lives` where values leave torch, where nothing can be watched."""
+
+    def __init__(self, lives: "Lives") -> None:
+        super().__init__()
+        self.lives = lives
+
+    def __torch_function__(
+        self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
+    ) -> Any:
+        del types
+        if func in _LEAVING and self.lives.depends(args):
+            self.lives.escaped = True
+        return func(*args, **(kwargs or {}))
 
 
 class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
@@ -21,7 +39,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         now: the next time; kept by who watches the calls.
         inside: the call that is made now, by its place in the order of beginnings; kept likewise.
-        escaped: whether a value became a Python number, on which anything may then depend.
+        escaped: whether a value left torch, as a Python number or an array of numpy, on which anything may then depend.
         largest: bytes of what lives, where they are the most.
     """
 
@@ -33,6 +51,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.largest = 0
         self._born: dict[int, int] = {}
         self._read: dict[int, int] = {}
+        self._inside: dict[int, int] = {}
         self._order: list[tuple[int, int]] = []  # (memory, bytes) in the order in which they are made
         self._reads: dict[int, int] = {}
         self._made_of: list[tuple[int, int, int]] = []  # (memory read, memory made, the call inside of which)
@@ -53,6 +72,10 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self._made_of += [(one, other, self.inside) for other in _memories(made) for one in read if one != other]
         return made
 
+    def depends(self, value: Any) -> bool:
+        """Whether a tensor in a value depends on the inputs."""
+        return any(m in self._born for m in _memories(value))
+
     def begin(self, value: Any) -> None:
         """Take the tensors in a value for ones that depend on the inputs."""
         for x in _tensors(value):
@@ -61,6 +84,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
                 self._order.append((memory, x.untyped_storage().nbytes()))
                 self._kept.append(x)
             self._born.setdefault(memory, self.now)
+            self._inside.setdefault(memory, self.inside)
 
     def end(self, value: Any) -> None:
         """Take the tensors in a value for ones that are needed for good."""
@@ -82,6 +106,24 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         for read, made, inside in reversed(self._made_of):
             needed[read] = max(needed.get(read, 0), min(ends[inside], needed.get(made, 0)))
         return [max((needed.get(m, 0) for m in _memories(value)), default=END) for value in values]
+
+    def leaking(self, values: Sequence[Any], ends: Sequence[int], around: Sequence[int | None]) -> set[int]:
+        """The calls in which something is made that is read after them, though they do not give it.
+
+        Args:
+            values: what each call gives.
+            ends: when each call ends.
+            around: the call in which each is made.
+        """
+        own = [set(_memories(value)) for value in values]
+        found: set[int] = set()
+        for memory, inside in self._inside.items():
+            call: int | None = inside
+            while call is not None and ends[call] < self._read.get(memory, 0):
+                if memory not in own[call]:
+                    found.add(call)
+                call = around[call]
+        return found
 
     def read_after(self, value: Any, time: int) -> bool:
         """Whether a tensor in a value is read after a time."""

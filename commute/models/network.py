@@ -14,13 +14,13 @@ from torch.utils.flop_counter import FlopCounterMode
 from commute.causal.batches import Batch, rows_of, take
 from commute.causal.interventions import Setting, Source
 from commute.errors import NetworkError, check, not_counts, unknown
-from commute.models.ablations import Ablation, Mean, Noise, Resample, Zero
+from commute.models.ablations import Ablation
 from commute.models.answers import AnswersLike
 from commute.models.cost import Cost
 from commute.models.cuts import decides
 from commute.models.decoding import Decode
 from commute.models.heads import Part, head_sites
-from commute.models.hooks import listing, undisturbed
+from commute.models.hooks import listing, undisturbed, ungraded
 from commute.models.language import PromptsLike, language
 from commute.models.passes import FEW, Encode, Finish, Passes, of_rows, tensors_of
 from commute.models.patches import Change, FeatureLike, Read, Whole
@@ -28,7 +28,7 @@ from commute.models.positions import Positions
 from commute.models.prepared import Prepared, prepared
 from commute.models.prompts import Padding
 from commute.models.rows import Labels, at, batched, by_row, distinct_rows, joined
-from commute.models.sites import Site
+from commute.models.sites import Site, Tap
 from commute.models.sweep import Sources, Sweep, swept
 
 Do = Mapping[FeatureLike, Tensor | Change | Ablation]  # what features are set to
@@ -156,9 +156,9 @@ class Network(Passes):
         Args:
             pattern: of the paths.
             position: of every site.
-            inputs: with a setting or batch of inputs, the network is run on them once, and the sites are those that hold a tensor
-                [batch, …], in the order in which they run, each with its `shape`, its element of a tuple or mapping and its call
-                where the module runs several times.
+            inputs: with a setting or batch of inputs, the network is run on them, and on one more, and the sites are those that
+                hold a tensor [batch, …], in the order in which they run, each with its `shape`, its element of a tuple or mapping
+                and its call where the module runs several times.
 
         Raises:
             NetworkError: when none matches.
@@ -169,12 +169,16 @@ class Network(Passes):
             found = [Site(path, position) for path in matching]
         else:
             batch, _ = batched(inputs)
-            with undisturbed(self.module), torch.no_grad(), listing(self.module, matching, rows_of(batch)) as seen:
-                self.call(batch)
-            found = [Site(t.path, position, element=t.element, call=t.call, shape=shape) for t, shape in seen.items()]
+            seen, more = self._listed(matching, batch), self._listed(matching, take(batch, [*range(rows_of(batch)), 0]))
+            found = [Site(t.path, position, element=t.element, call=t.call, shape=x) for t, x in seen.items() if t in more]
         if not found:
             raise NetworkError(f"no site of {self.name!r} matches {pattern!r}: {unknown('site', pattern, paths)}")
         return found
+
+    def _listed(self, paths: Iterable[str], batch: Batch) -> dict[Tap, tuple[int, ...]]:
+        with undisturbed(self.module), torch.no_grad(), listing(self.module, paths, rows_of(batch)) as seen:
+            self.call(batch)
+        return seen
 
     def site(
         self,
@@ -239,7 +243,7 @@ class Network(Passes):
             first, rows = once
             return at(self.run(take(batch, first)), rows)
         values = self._values(do, rows_of(batch))
-        with undisturbed(self.module), torch.inference_mode():
+        with undisturbed(self.module), ungraded(self.module):
             ready = self._prepared(batch, values)
             decoded = []
             for block in self.blocks(batch):
@@ -287,7 +291,7 @@ class Network(Passes):
             return None
         first, rows = once
         values = self.activations(take(inputs, first), [feature])[feature]
-        if not decides(self, batch, feature, values, first, rows):
+        if not decides(self, batch, feature, values, rows):
             return None
         return at(self.run(take(batch, first), {feature: values}), rows)
 
@@ -369,7 +373,7 @@ class Network(Passes):
         self._check([feature.site for feature in do or {}])
         values: dict[FeatureLike, Tensor | Change] = {}
         for feature, x in (do or {}).items():
-            values[feature] = x.of(partial(self._feature, feature), n) if isinstance(x, (Zero, Mean, Resample, Noise)) else x
+            values[feature] = x.of(partial(self._feature, feature), n, str(feature)) if isinstance(x, Ablation) else x
         wrong = [
             f"the value set at {f.site} must be a tensor [batch, dims], a function or an ablation; given {type(x).__name__}"
             for f, x in values.items()

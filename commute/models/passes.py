@@ -1,12 +1,13 @@
 """Passes: one forward pass after the other through a module, from inputs to values and labels."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, fields, is_dataclass
 from pathlib import Path
 from typing import Any
 
 import numpy as np
+import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
 
@@ -119,7 +120,8 @@ class Passes:
 
     def encoded(self, batch: Batch) -> Call:
         """What the module is called with for a batch of inputs."""
-        return Call.of(self.encode({v: x.copy() for v, x in batch.items()}))
+        with self.told("encode or the module", batch), torch.inference_mode(mode=False):  # encode may keep what it makes
+            return Call.of(self.encode({v: x.copy() for v, x in batch.items()}))
 
     def decoded(self, output: Any, batch: Batch) -> Labels:
         """The labels in what `call` returned for a batch.
@@ -179,8 +181,14 @@ def of_rows(values: Mapping[FeatureLike, Tensor | Change], rows: slice) -> dict[
 
 
 def tensors_of(output: Any) -> list[Tensor]:
-    """The tensors that a module gave."""
+    """The tensors in what a module gave, in containers and dataclasses within each other."""
     if isinstance(output, Tensor):
         return [output]
-    values = output.values() if isinstance(output, Mapping) else output if isinstance(output, (tuple, list)) else []
-    return [x for x in values if isinstance(x, Tensor)]
+    parts: Iterable[Any] = ()
+    if isinstance(output, Mapping):
+        parts = output.values()
+    elif isinstance(output, (tuple, list)):
+        parts = output
+    elif is_dataclass(output) and not isinstance(output, type):
+        parts = [getattr(output, f.name) for f in fields(output)]
+    return [x for part in parts for x in tensors_of(part)]

@@ -124,7 +124,7 @@ def _written(write: Write, value: Tensor, frame: Frame, window: Window) -> Tenso
     columns = columns_in(site, part, frame.take(write.rows), window)
     vectors = site.read(part, columns)
     held = feature.read(vectors)
-    new = write.value.to(held.device) if isinstance(write.value, Tensor) else write.value(held)
+    new = write.value.to(held.device) if isinstance(write.value, Tensor) else write.value(held.clone())
     if new.shape != held.shape:
         raise NetworkError(f"the feature at {feature} holds values of shape {list(held.shape)}; given {list(new.shape)}")
     changed = site.write(part, feature.write(vectors, new), columns)

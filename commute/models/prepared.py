@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.models.engine import Bases, Engine, engine_of
+from commute.models.engine import Bases, Engine, engine_of, falling_back
 from commute.models.passes import Passes, of_rows
 from commute.models.patches import Change, FeatureLike, of_features
 from commute.models.rows import by_row, distinct_rows
@@ -44,7 +44,7 @@ class Prepared:
             values: [rows, dims] of each feature, or a function of its own.
         """
         network, batch = self.engine.network, self.engine.batch
-        with network.told("encode or the module", batch):
+        with falling_back(network):
             index = self.index[torch.from_numpy(places)]
             if self._confirmed(index, values):
                 return self.engine.patched(self.bases, index, [self.time] * len(index), of_features(values), self.skipped)
@@ -76,7 +76,7 @@ def prepared(network: Passes, batch: Batch, groups: Sequence[Sequence[Site]], *,
     Returns:
         For each group what is prepared for it; None where it is not worth it.
     """
-    with torch.no_grad(), network.told("encode or the module", batch):
+    with torch.no_grad(), falling_back(network):
         n = rows_of(batch)
         once = None if any(by_row(s) for sites in groups for s in sites) else distinct_rows(batch)
         first, index = (torch.arange(n),) * 2 if once is None else map(torch.from_numpy, once)
@@ -88,8 +88,9 @@ def prepared(network: Passes, batch: Batch, groups: Sequence[Sequence[Site]], *,
         wanted = [t for t in times if t is not None]
         if not wanted:
             return [None] * len(groups)
-        bases = engine.bases(first, wanted, skipped)
+        bases = engine.bases(first, wanted, skipped, late=skipped > 0)
         return [None if t is None else Prepared(engine, bases, index, t, skipped) for t in times]
+    return [None] * len(groups)
 
 
 def _worthwhile(engine: Engine, sites: Sequence[Site], skipped: int, distinct: float, patches: float) -> int | None:

@@ -10,7 +10,7 @@ from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import FlopCounterMode
 
 from commute.models.calls import Call, without_keys
-from commute.models.lives import END, Lives
+from commute.models.lives import END, Escapes, Lives
 
 Shapes = tuple[tuple[int, ...] | None, ...]  # of the tensors among a value's leaves
 
@@ -28,8 +28,10 @@ class Seen:
     outputs: Shapes = ()
     sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
     result: Any = None  # until the pass is over
+    around: int | None = None
     until: int = END
     alone: bool = False
+    leaks: bool = False
 
 
 @dataclass
@@ -56,6 +58,7 @@ class _Recorder:
             self.lives.begin((args, kwargs))
         begun = Seen(path, self._counts.get(path, 0), self._passed(), _shapes((args, kwargs)), self._spent())
         begun.sizes = (_sizes((args, kwargs)), ())
+        begun.around = self._open[-1][1] if self._open else None
         self._counts[path] = begun.number + 1
         self.seen.append(begun)
         self._open.append((begun, len(self.seen) - 1))
@@ -97,7 +100,7 @@ def record_costs(module: nn.Module, call: Call) -> Recording:
     """As `record`, with what each call costs, and from when on its result is not needed."""
     counter, lives = FlopCounterMode(display=False), Lives()
     recorder = _Recorder(counter, lives)
-    with counter, lives, _hooked(module, recorder.before, recorder.after):
+    with counter, lives, Escapes(lives), _hooked(module, recorder.before, recorder.after):
         call.make(module)
     _tell_lives(recorder.seen, lives, recorder.time)
     return Recording(recorder.seen, lives.largest)
@@ -106,8 +109,10 @@ def record_costs(module: nn.Module, call: Call) -> Recording:
 def _tell_lives(seen: Sequence[Seen], lives: Lives, times: int) -> None:
     """Note in each call what is needed of it and beside it."""
     needed = lives.counts(times)
-    ends = lives.until([c.result for c in seen], [c.end for c in seen])
-    for call, until in zip(seen, ends, strict=True):
+    results, ends = [c.result for c in seen], [c.end for c in seen]
+    leaking = lives.leaking(results, ends, [c.around for c in seen])
+    for i, (call, until) in enumerate(zip(seen, lives.until(results, ends), strict=True)):
+        call.leaks = i in leaking
         one = sum(x is not None for x in call.outputs) == 1
         own = lives.made_since(call.result, call.start)
         call.until = END if lives.escaped else until

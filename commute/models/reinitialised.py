@@ -17,8 +17,12 @@ def reinitialised(network: Network, generator: np.random.Generator) -> Network |
     how the weights stand to each other, is lost. Buffers stay. None if that changes no weight.
 
     Raises:
-        NetworkError: when the module cannot be copied.
+        NetworkError: when the module cannot be copied, or accelerate has put its weights elsewhere.
     """
+    if any(p.is_meta for p in network.module.parameters()):
+        raise NetworkError(
+            f"weights of {network.name!r} are offloaded, so that they cannot be shuffled for a control; load it without that"
+        )
     try:
         module = deepcopy(network.module)
     except Exception as error:  # a module may hold whatever cannot be copied

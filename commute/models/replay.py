@@ -10,7 +10,6 @@ import torch
 from torch import Tensor, nn
 from torch.utils._pytree import tree_flatten, tree_unflatten
 
-from commute.errors import NetworkError
 from commute.models.store import Store
 from commute.models.trace import Leaf, ModuleCall, Trace
 
@@ -190,7 +189,8 @@ def _from(value: Any, leaf: Leaf | None, column: int) -> Any:
 def _first_rows(value: Any, leaves: Sequence[Leaf | None], rows: int, scope: int) -> Any:
     flat, spec = tree_flatten(value)
     if len(flat) != len(leaves):
-        raise NetworkError("a module is called with other arguments than in its trace")
+        msg = "a module is called with other arguments than in its trace"
+        raise RuntimeError(msg)  # after which passes are made in full
     parts = []
     for x, leaf in zip(flat, leaves, strict=True):
         by_row = leaf is None or leaf.rows  # what was nothing in the trace, such as a mask, may be there now

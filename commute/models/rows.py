@@ -23,7 +23,7 @@ def batched(inputs: Setting) -> tuple[Batch, bool]:
     if any(arrays.values()) and not all(arrays.values()):
         raise NetworkError(f"inputs are all single labels or all arrays; {[v for v, a in arrays.items() if not a]} are single")
     single = not any(arrays.values())
-    batch = {v: as_column([x] if single else x) for v, x in inputs.items()}
+    batch = {v: as_column([x.item() if hasattr(x, "item") else x] if single else x) for v, x in inputs.items()}
     lengths = {v: len(x) for v, x in batch.items()}
     if len(set(lengths.values())) > 1 or not rows_of(batch):
         raise NetworkError(f"the arrays of a batch must have one length, at least 1; given {lengths}")

@@ -216,7 +216,7 @@ def _kept(position: Any) -> Any:
     if isinstance(position, slice):
         return Span(position.start, position.stop, position.step)
     if isinstance(position, (np.ndarray, Tensor)):
-        places = np.asarray(position)
+        places = position.detach().cpu().numpy() if isinstance(position, Tensor) else position
         if places.dtype.kind not in "iu" or places.ndim not in (1, 2) or not places.size:
             raise ValueError
         return EachRow(_frozen(places.tolist()))

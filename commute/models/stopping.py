@@ -10,11 +10,6 @@ class _Stop(BaseException):
     """Leaves a forward pass; no module catches it."""
 
 
-def may_stop(module: nn.Module) -> bool:
-    """Whether leaving a pass leaves nothing undone: a `forward` that was put there, as by accelerate, may have to clean up."""
-    return not any("forward" in m.__dict__ for m in module.modules())
-
-
 def run_until(module: nn.Module, call: Call, trace: Trace, time: int | None) -> None:
     """Make a pass up to the beginning or end of a call at a time; None is the whole pass."""
     if time is None:
@@ -33,12 +28,14 @@ def run_until(module: nn.Module, call: Call, trace: Trace, time: int | None) -> 
         if begun > last.number:
             raise _Stop
 
+    kept = [(m, dict(vars(m))) for m in module.modules()]
     target = module.get_submodule(last.path)
     handles = [target.register_forward_pre_hook(count), target.register_forward_hook(end)]
     try:
         call.make(module)
     except _Stop:
-        pass
+        for m, attributes in kept:  # a module that counts, say, what it is in has not counted back
+            vars(m).update(attributes)
     finally:
         for handle in handles:
             handle.remove()

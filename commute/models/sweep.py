@@ -11,13 +11,13 @@ from torch import Tensor
 
 from commute.causal.batches import Batch, rows_of, take
 from commute.models.cost import Cost
-from commute.models.engine import Bases, Engine, close, engine_of
-from commute.models.hooks import undisturbed
+from commute.models.engine import Bases, Engine, close, engine_of, falling_back, given_up
+from commute.models.hooks import undisturbed, ungraded
 from commute.models.passes import Passes
 from commute.models.patches import Change, FeatureLike, Write
 from commute.models.rows import by_row, distinct_rows, joined
 
-_CONFIRMED = 3  # sites at which passes are compared with passes in full, a row each
+_CONFIRMED = 6  # pairs, at sites from the first to the last, in which passes are compared with passes in full
 
 
 @dataclass(frozen=True)
@@ -70,9 +70,10 @@ def swept(network: Passes, base: Batch, sources: Sources, features: Mapping[Any,
 
     None where they must be found by passes in full.
     """
-    with undisturbed(network.module), torch.inference_mode(), network.told("encode or the module", base):
+    with undisturbed(network.module), ungraded(network.module), falling_back(network):
         engine = engine_of(network, base)
         return None if engine is None else _replayed(engine, sources, features)
+    return None
 
 
 def _replayed(engine: Engine, sources: Sources, features: Mapping[Any, FeatureLike]) -> Sweep | None:
@@ -108,10 +109,15 @@ def _patches(engine: Engine, features: Mapping[Any, FeatureLike]) -> list[_Patch
 
 def _rows_at_once(engine: Engine, patches: Sequence[_Patch]) -> int:
     """How many pairs may be held at once with all that is known of them, and be patched in one pass."""
-    skipped = min(int(p.columns.min()) for p in patches)
+    first, late = _columns(patches)
     vectors = sum(engine.bytes_at(p.feature.site) for p in patches)
-    held = engine.bytes_kept([p.time for p in patches], skipped) + vectors
+    held = engine.bytes_kept([p.time for p in patches], first, late=late) + vectors
     return max(1, engine.network.memory // 2 // max(held, engine.bytes_computed(0)))
+
+
+def _columns(patches: Sequence[_Patch]) -> tuple[int, bool]:
+    """How many columns all patches skip, and whether any skips some."""
+    return min(int(p.columns.min()) for p in patches), any(bool(p.columns.any()) for p in patches)
 
 
 def _block(
@@ -121,8 +127,8 @@ def _block(
     network, features = engine.network, [p.feature for p in patches]
     once = None if any(by_row(f.site) for f in features) else distinct_rows(take(engine.batch, rows.numpy()))
     first, index = (torch.arange(len(rows)),) * 2 if once is None else map(torch.from_numpy, once)
-    skipped = min(int(p.columns[rows].min()) for p in patches)
-    bases = engine.bases(rows[first], [p.time for p in patches], skipped)
+    column, late = _columns(patches)
+    bases = engine.bases(rows[first], [p.time for p in patches], column, late=late)
     spent = len(first) * engine.trace.flops
     if reader is None:
         taken = network.read(take(sources.batch, rows.numpy()), features, sources.do, rows.numpy())
@@ -163,8 +169,8 @@ def _cost(engine: Engine, patch: _Patch, rows: Tensor, skipped: int) -> Cost:
 
 
 def _confirmed(engine: Engine, reader: Engine | None, patches: Sequence[_Patch], block: _Block) -> bool:
-    """Whether what is read and patched is as in passes in full; looked at once for each set of sites, a row at some of them."""
-    few = [patches[i] for i in np.unique(np.linspace(0, len(patches) - 1, _CONFIRMED).astype(int))]
+    """Whether what is read and patched is as in passes in full; looked at once for each set of sites."""
+    few = [patches[i] for i in np.linspace(0, len(patches) - 1, _CONFIRMED).astype(int)]
     pairs = [i % len(block.rows) for i in range(len(few))]
     skipped = min(int(p.columns[block.rows[i]]) for p, i in zip(few, pairs, strict=True))
     key = frozenset(p.feature.site.tap for p in patches), skipped > 0
@@ -175,7 +181,7 @@ def _confirmed(engine: Engine, reader: Engine | None, patches: Sequence[_Patch],
     if reader is not None and reader.last_column([p.feature.site for p in patches], block.rows) < last:
         read = [block.values[p.name][: len(rows)] for p in few]
         if not close(read, reader.read(rows, features, last=last)):
-            return engine.given_up()
+            return given_up(network)
     writes = [block.write(p, slice(i, i + 1), slice(at, at + 1)) for at, (p, i) in enumerate(zip(few, pairs, strict=True))]
     if not engine.confirmed(block.bases, block.index[pairs], [p.time for p in few], writes, skipped):
         return False

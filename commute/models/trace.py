@@ -34,7 +34,8 @@ class ModuleCall:
         end: likewise.
         inputs: of each leaf of its arguments; None where that is no tensor, or depends on the batch in another way.
         outputs: of each leaf of its result, likewise.
-        known: whether all tensors among its arguments and results depend on the batch in a way that is understood.
+        known: whether all tensors among its arguments and results depend on the batch in a way that is understood, and nothing
+            else that is made in it is read after it.
         flops: floating-point operations a row, those of the modules within it included, with all positions.
         flops_column: likewise for each position that is computed; zero where they are not known to depend on them.
         until: from when on its result is not needed any more.
@@ -139,10 +140,12 @@ def _compared(two: Recording, three: Recording, whole: Recording, columns: int, 
     for a, b, w in zip(two.calls, three.calls, whole.calls, strict=True):
         inputs = _leaves(a.inputs, b.inputs, w.inputs if _alike(a.inputs, w.inputs) else a.inputs, a.sizes[0])
         outputs = _leaves(a.outputs, b.outputs, w.outputs, w.sizes[1])
-        known = inputs is not None and outputs is not None
+        known = inputs is not None and outputs is not None and not a.leaks and not w.leaks
         column = (w.flops - a.flops) / (columns - kept) / 2 if columns > kept else 0.0
         leaves = inputs or (), outputs or ()
-        calls.append(ModuleCall(a.path, a.number, a.start, a.end, *leaves, known, w.flops / 2, column, a.until, a.alone))
+        calls.append(
+            ModuleCall(a.path, a.number, a.start, a.end, *leaves, known, w.flops / 2, column, max(a.until, w.until), a.alone)
+        )
     return Trace(tuple(calls), columns, two.largest // 2)
 
 

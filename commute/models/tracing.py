@@ -17,6 +17,7 @@ from commute.models.recording import Recording, record, record_costs
 from commute.models.trace import Leaf, Trace, compared, compared_columns
 
 BY_COLUMN = ("input_ids", "inputs_embeds", "position_ids", "token_type_ids")  # what a causal transformer takes for each column
+_PLAIN = bool | int | float | str | None  # what an argument may be that is the same for all rows
 _FEWEST = 3  # columns: one to skip, and two that tell from one
 
 
@@ -41,7 +42,7 @@ def traces_of(network: Passes, batch: Batch, call: Call) -> Traces | None:
     """The traces for a network called with `call` for a batch; None where passes must be made in full.
 
     That is where the user has hooks in the module, which replaying would skip, where the module is asked for its keys and values,
-    and where passes over two and over three rows do not make the same calls.
+    where it is called with rows that are no tensors, and where passes over two and over three rows do not make the same calls.
     """
     if not network.replays or any(m._forward_hooks or m._forward_pre_hooks for m in network.module.modules()):  # noqa: SLF001
         return None
@@ -50,6 +51,8 @@ def traces_of(network: Passes, batch: Batch, call: Call) -> Traces | None:
     n = rows_of(batch)
     few = np.array([0, min(1, n - 1), min(2, n - 1)])
     flat = [tree_flatten((c.args, c.kwargs))[0] for c in (network.encoded(take(batch, few[:k])) for k in (2, 3))]
+    if len(flat[0]) != len(flat[1]) or not all(isinstance(x, Tensor | _PLAIN) for x in flat[1]):
+        return None
     leaves = [Leaf(len(a) != len(b), None, 0) if isinstance(a, Tensor) and a.ndim else None for a, b in zip(*flat, strict=True)]
     samples = [rows_of_call(call, leaves, torch.from_numpy(few[:k])) for k in (2, 3)]
     called_with = tree_flatten((samples[0].args, samples[0].kwargs))[0]

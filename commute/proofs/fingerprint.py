@@ -16,6 +16,7 @@ from commute.alignments.spec import Search
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
+from commute.errors import NetworkError
 from commute.models.network import Network
 from commute.runs.seeds import stream
 
@@ -52,6 +53,10 @@ def _about_algorithm(algorithm: CausalModel, probes: Mapping[str, Any]) -> list[
 
 
 def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
+    if any(p.is_meta for p in network.module.parameters()):
+        raise NetworkError(
+            f"weights of {network.name!r} are offloaded, so that a run cannot tell which they are; load it without that"
+        )
     weights = {k: _tensor(x) for k, x in network.module.state_dict().items() if isinstance(x, Tensor)}
     own = {type(m) for m in network.module.modules() if not type(m).__module__.startswith("torch.")}
     sources = [*sorted(_source(kind) for kind in own), _source(network.encode), _source(network.decode)]

@@ -85,7 +85,7 @@ def decided(module, path, **options):
     feature = cm.Feature(net.site(path), **options)
     first, rows = distinct_rows(source)
     values = net.activations({"i": source["i"][first]}, [feature])[feature]
-    return decides(net, base, feature, values, first, rows)
+    return decides(net, base, feature, values, rows)
 
 
 def test_bases_do_not_matter_where_all_passes_through_the_site():

@@ -468,3 +468,14 @@ def test_the_same_seed_gives_the_same_bytes_and_another_the_same_status(tmp_path
     assert first == again
     assert first != other
     assert json.loads(first)["status"] == json.loads(other)["status"]
+
+
+def test_offloaded_weights_are_told():
+    """What stands in the module is not the weights, so that shuffling it would leave the trained network for a control."""
+    import accelerate
+
+    network = planted.network()
+    accelerate.cpu_offload(network.module)
+    assert "re-initialised network, since weights of 'Planted' are offloaded" in str(
+        cm.verify(planted.algorithm(), network, planted.alignment())
+    )
