@@ -13,6 +13,7 @@ if TYPE_CHECKING:
     from commute.alignments.feature import Feature
     from commute.alignments.featurizers import Identity, Orthogonal
     from commute.alignments.from_pyvene import from_pyvene
+    from commute.alignments.hypotheses import Comparison, compare_hypotheses
     from commute.alignments.search import SearchResult, search
     from commute.alignments.spec import Search
     from commute.alignments.to_pyvene import to_pyvene
@@ -50,6 +51,7 @@ _HOMES = {
     "CausalModel": "causal.model",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
+    "Comparison": "alignments.hypotheses",
     "Cost": "models.cost",
     "DAS": "alignments.das",
     "Feature": "alignments.feature",
@@ -79,6 +81,7 @@ _HOMES = {
     "abstracts": "proofs.abstracts",
     "approximation": "causal.approximate",
     "claim": "proofs.claim",
+    "compare_hypotheses": "alignments.hypotheses",
     "distinguishing_pairs": "causal.distinguishing",
     "equivalent": "proofs.abstracts",
     "exhaustive": "causal.designs",
@@ -101,6 +104,7 @@ __all__ = [
     "CausalModel",
     "Claim",
     "CommuteError",
+    "Comparison",
     "Cost",
     "Feature",
     "Finite",
@@ -129,6 +133,7 @@ __all__ = [
     "abstracts",
     "approximation",
     "claim",
+    "compare_hypotheses",
     "distinguishing_pairs",
     "equivalent",
     "exhaustive",

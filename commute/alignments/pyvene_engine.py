@@ -18,7 +18,7 @@ from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.interventions import Setting, Source
 from commute.errors import NetworkError, check
 from commute.models.calls import Call
-from commute.models.hooks import undisturbed, visiting
+from commute.models.hooks import evaluating, visiting
 from commute.models.network import Network
 from commute.models.patches import columns_in
 from commute.models.positions import Frame, frame_of
@@ -47,7 +47,7 @@ def pyvene_interchange(network: Network, base: Setting, sources: Mapping[Feature
     for start in range(0, rows_of(batch), size):
         rows = np.arange(rows_of(batch))[start : start + size]
         part = take(batch, rows)
-        with undisturbed(network.module), torch.no_grad(), _hooks_kept(network.module), _handing_on_copies(network.module, taken):
+        with evaluating(network.module), torch.no_grad(), _hooks_kept(network.module), _handing_on_copies(network.module, taken):
             based = _located(network, part, rows, list(taken))
             sourced = [_located(network, take(x, rows), rows, [feature]) for feature, x in taken.items()]
             model = model or _model(network, based.places)

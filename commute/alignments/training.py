@@ -14,7 +14,7 @@ from commute.causal.batches import rows_of, take
 from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
-from commute.models.hooks import undisturbed
+from commute.models.hooks import evaluating
 from commute.models.network import Network
 from commute.models.passes import FEW
 from commute.models.prepared import Prepared, prepared
@@ -73,7 +73,7 @@ def read_decisions(network: Network, pairs: Pairs) -> Readout:
         NetworkError: when decode makes none that can be trained on.
     """
     batch = take(pairs.base, slice(network.batch_size or FEW))
-    with undisturbed(network.module), torch.no_grad():
+    with evaluating(network.module), torch.no_grad():
         return Readout.of(network.decode, network.call(batch), rows_of(batch))
 
 
@@ -83,7 +83,7 @@ def prepare(network: Network, sites: Sequence[Site], readout: Readout, pairs: Pa
         raise AlignmentError(f"training needs an algorithm with one output; this one has {', '.join(pairs.expected)}")
     vectors = {v: network.activations(source, sites) for v, source in pairs.sources.items()}
     choices = readout.choices(next(iter(pairs.expected.values())))
-    with undisturbed(network.module):
+    with evaluating(network.module):
         ready = prepared(network, pairs.base, [[site] for site in sites], patches=_EPOCHS)
     return {
         site: TrainingPairs(network, readout, pairs, {v: x[site] for v, x in vectors.items()}, choices, bases)

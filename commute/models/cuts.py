@@ -8,7 +8,7 @@ from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.models.engine import close, falling_back
-from commute.models.hooks import undisturbed
+from commute.models.hooks import evaluating
 from commute.models.passes import Passes
 from commute.models.patches import FeatureLike, Whole
 from commute.models.positions import frame_of
@@ -34,7 +34,7 @@ def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, 
         return False
     places = np.linspace(0, rows_of(base) - 1, _CONFIRMED).astype(int)
     few = take(base, places)
-    with undisturbed(network.module), torch.no_grad(), falling_back(network):
+    with evaluating(network.module), torch.no_grad(), falling_back(network):
         call = network.encoded(few)
         mask = frame_of(few, None, call, network.positions).mask
         traces = traces_of(network, few, call)

@@ -121,7 +121,7 @@ class Engine:
     def bytes_kept(self, times: Sequence[int], first: int, *, late: bool) -> int:
         """Bytes that are kept of each base, as by `bases`."""
         share = 1 - first / self.trace.columns
-        wanted = known(self._trace(late), times, 1, Store(0))
+        wanted = known(self._trace(late=late), times, 1, Store(0))
         whole = [c for c in self.trace.calls if (c.path, c.number) in wanted.needed]
         kept = sum(leaf.size * share for c in whole for leaf in c.outputs if leaf and leaf.rows)
         output = sum(leaf.size for leaf in self.trace.calls[0].outputs if leaf and leaf.rows)
@@ -129,9 +129,11 @@ class Engine:
 
     def bytes_computed(self, skipped: int) -> int:
         """Bytes that a pass takes for each row, with columns skipped."""
+        if not skipped:
+            return max(1, 2 * self.trace.largest)
         share = 1 - skipped / self.trace.columns
-        keys = 4 * self.traces.keys // self.traces.layers if skipped else 0  # chosen, joined with new ones, and for each head
-        return max(1, int(2 * self.trace.largest * share) + keys)
+        keys = 4 * self.traces.keys // self.traces.layers  # chosen, joined with new ones, and for each head
+        return int(2 * (self.trace.largest * share + self._trace(late=True).widest_fixed)) + keys
 
     def bases(self, rows: Tensor, times: Sequence[int], first: int, *, late: bool) -> Bases:
         """Run some bases once and keep what patches need.
@@ -142,7 +144,7 @@ class Engine:
             first: columns that all patches skip.
             late: whether some skip columns, for which they need keys and values.
         """
-        module, trace = self.network.module, self._trace(late)
+        module, trace = self.network.module, self._trace(late=late)
         store = self.network.store
         kept = known(trace, times, len(rows), store, first)
         outputs: list[list[Tensor | None]] = []
@@ -199,7 +201,7 @@ class Engine:
             writes: what is set.
             skipped: columns that are not computed; none of them is set.
         """
-        rows, module, trace = bases.rows[index], self.network.module, self._trace(skipped > 0)
+        rows, module, trace = bases.rows[index], self.network.module, self._trace(late=skipped > 0)
         whole = call = self.rows_of_call(rows)
         if skipped:
             from commute.models import keyvalues
@@ -230,7 +232,7 @@ class Engine:
         """The module's call for some of the rows."""
         return rows_of_call(self.call, self.trace.calls[0].inputs, rows)
 
-    def _trace(self, late: bool) -> Trace:  # noqa: FBT001
+    def _trace(self, *, late: bool) -> Trace:
         return self.traces.late if late and self.traces.late is not None else self.trace
 
     def _blocks(self, rows: Tensor) -> Iterator[tuple[int, Tensor]]:

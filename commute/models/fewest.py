@@ -8,7 +8,7 @@ import torch
 
 from commute.causal.batches import Batch, distinct, rows_of, take
 from commute.models.engine import engine_of
-from commute.models.hooks import undisturbed
+from commute.models.hooks import evaluating
 from commute.models.passes import Passes
 
 _ROWS = 3  # from which the cost of a row is known
@@ -28,7 +28,7 @@ def fewest_flops(network: Passes, base: Batch, sources: Mapping[Any, Batch]) -> 
     Returns:
         Operations; NaN where it is not known what modules need.
     """
-    with undisturbed(network.module), torch.no_grad(), network.told("encode or the module", base):
+    with evaluating(network.module), torch.no_grad(), network.told("encode or the module", base):
         engine = engine_of(network, take(base, slice(_ROWS)))
         times = None if engine is None else engine.time([f.site for f in sources])
         if engine is None or times is None:

@@ -187,6 +187,12 @@ def _elements(output: object) -> dict[int | str | None, object]:
     return dict(enumerate(output)) if isinstance(output, (tuple, list)) else {None: output}
 
 
+def is_compiled(module: nn.Module) -> bool:
+    """Whether a module is compiled or scripted, so that hooks on what it is made of do not run."""
+    kinds = {kind.__name__ for kind in type(module).__mro__}  # naming them in torch warns, or imports the compiler
+    return bool(kinds & {"OptimizedModule", "ScriptModule"}) or getattr(module, "_compiled_call_impl", None) is not None
+
+
 def as_built(module: nn.Module) -> bool:
     """Whether no module was given a `forward`, which, as that of accelerate, may move weights and have to clean up."""
     return not any("forward" in m.__dict__ for m in module.modules())
@@ -219,17 +225,26 @@ def _cleared(kept: Any) -> None:
 
 
 @contextmanager
-def undisturbed(module: nn.Module) -> Iterator[None]:
-    """Evaluation mode without gradients for the parameters; every flag is put back afterwards."""
+def evaluating(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode; every flag is put back afterwards."""
     training = [m for m in module.modules() if m.training]
-    graded = [(m, name) for m in module.modules() for name, p in m.named_parameters(recurse=False) if p.requires_grad]
     try:
         module.eval()
-        for m, name in graded:
-            getattr(m, name).requires_grad_(False)  # noqa: FBT003  # torch's own signature
         yield
     finally:
         for m in training:
             m.training = True
+
+
+@contextmanager
+def undisturbed(module: nn.Module) -> Iterator[None]:
+    """Evaluation mode without gradients for the parameters; every flag is put back afterwards."""
+    graded = [(m, name) for m in module.modules() for name, p in m.named_parameters(recurse=False) if p.requires_grad]
+    try:
+        for m, name in graded:
+            getattr(m, name).requires_grad_(False)  # noqa: FBT003  # torch's own signature
+        with evaluating(module):
+            yield
+    finally:
         for m, name in graded:  # by name: accelerate puts other tensors in place of weights that it moves
             getattr(m, name).requires_grad_(True)  # noqa: FBT003

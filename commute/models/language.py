@@ -81,7 +81,7 @@ def _options(model: Any, decode: Answers, side: Padding, *, writes: bool) -> dic
     """What a model is called with besides tokens."""
     options: dict[str, Any] = {"use_cache": isinstance(decode, Written)}
     if writes and side == "left":  # the last column is each row's last token; no other scores are needed
-        options["logits_to_keep"] = 1
+        options["logits_to_keep"] = torch.tensor([-1])
     return {k: x for k, x in options.items() if k in _taken(model)}
 
 

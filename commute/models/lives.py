@@ -9,6 +9,7 @@ from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
 from torch.utils._pytree import tree_leaves
+from torch.utils.flop_counter import flop_registry
 
 _LEAVING = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
 END = 1 << 62  # later than every call
@@ -40,6 +41,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         now: the next time; kept by who watches the calls.
         inside: the call that is made now, by its place in the order of beginnings; kept likewise.
         escaped: whether a value left torch, as a Python number or an array of numpy, on which anything may then depend.
+        flops: floating-point operations so far, as torch's flop counter counts them.
         largest: bytes of what lives, where they are the most.
     """
 
@@ -48,6 +50,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         self.now = 0
         self.inside = 0
         self.escaped = False
+        self.flops = 0
         self.largest = 0
         self._born: dict[int, int] = {}
         self._read: dict[int, int] = {}
@@ -62,6 +65,8 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
     ) -> Any:
         del types
         made = func(*args, **(kwargs or {}))
+        if (count := flop_registry.get(func.overloadpacket)) is not None:  # type: ignore[attr-defined]
+            self.flops += count(*args, **(kwargs or {}), out_val=made)
         read = [m for m in _memories((args, kwargs)) if m in self._born]
         for memory in read:
             self._read[memory] = self.now

@@ -20,7 +20,7 @@ from commute.models.cost import Cost
 from commute.models.cuts import decides
 from commute.models.decoding import Decode
 from commute.models.heads import Part, head_sites
-from commute.models.hooks import listing, undisturbed, ungraded
+from commute.models.hooks import evaluating, is_compiled, listing, ungraded
 from commute.models.language import PromptsLike, language
 from commute.models.passes import FEW, Encode, Finish, Passes, of_rows, tensors_of
 from commute.models.patches import Change, FeatureLike, Read, Whole
@@ -75,6 +75,8 @@ class Network(Passes):
         problems = []
         if not isinstance(module, nn.Module):
             problems.append(f"module must be a torch.nn.Module; given {type(module).__name__}")
+        elif compiled := [path or "the module itself" for path, m in module.named_modules() if is_compiled(m)]:
+            problems.append(f"module must not be compiled, since that calls no hooks; {compiled[0]} is; give it as it was")
         problems += [
             f"{k} must be a function; given {f!r}" for k, f in (("encode", encode), ("decode", decode)) if not callable(f)
         ]
@@ -176,7 +178,7 @@ class Network(Passes):
         return found
 
     def _listed(self, paths: Iterable[str], batch: Batch) -> dict[Tap, tuple[int, ...]]:
-        with undisturbed(self.module), torch.no_grad(), listing(self.module, paths, rows_of(batch)) as seen:
+        with evaluating(self.module), torch.no_grad(), listing(self.module, paths, rows_of(batch)) as seen:
             self.call(batch)
         return seen
 
@@ -243,7 +245,7 @@ class Network(Passes):
             first, rows = once
             return at(self.run(take(batch, first)), rows)
         values = self._values(do, rows_of(batch))
-        with undisturbed(self.module), ungraded(self.module):
+        with evaluating(self.module), ungraded(self.module):
             ready = self._prepared(batch, values)
             decoded = []
             for block in self.blocks(batch):
@@ -265,7 +267,7 @@ class Network(Passes):
             taken = self.activations(take(batch, first), features)
             return {place: x[torch.from_numpy(rows).to(x.device)] for place, x in taken.items()}
         values = self._values(do, rows_of(batch))
-        with undisturbed(self.module), torch.no_grad():
+        with evaluating(self.module), torch.no_grad():
             return dict(zip(features, self.read(batch, list(features.values()), values), strict=True))
 
     def interchange(self, base: Setting, sources: Mapping[FeatureLike, Setting | Source]) -> Any:
@@ -350,7 +352,7 @@ class Network(Passes):
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):
             seen: dict[Site, list[Tensor]] = {site: [] for site in sites}
-            with undisturbed(self.module), torch.no_grad():
+            with evaluating(self.module), torch.no_grad():
                 output = self.call(batch, reads=[Read(Whole(site), parts) for site, parts in seen.items()])
             outputs = {f"output {i}": x for i, x in enumerate(tensors_of(output))}
             runs.append({**{str(site): parts[0] for site, parts in seen.items()}, **outputs})

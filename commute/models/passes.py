@@ -154,7 +154,7 @@ class Passes:
 
     def rows_at_once(self, size: int) -> int:
         """Rows in one pass, given the bytes that a row takes."""
-        return self.batch_size or max(1, min(self.memory // 2, _CACHED) // max(size, 1))
+        return self.batch_size or max(1, min(self.memory // 3, _CACHED) // max(size, 1))
 
     def blocks(self, batch: Batch) -> Iterator[slice]:
         """The rows of one pass after the other."""

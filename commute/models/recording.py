@@ -7,7 +7,6 @@ from typing import Any
 
 from torch import Tensor, nn
 from torch.utils._pytree import tree_leaves
-from torch.utils.flop_counter import FlopCounterMode
 
 from commute.models.calls import Call, without_keys
 from commute.models.lives import END, Escapes, Lives
@@ -45,8 +44,8 @@ class Recording:
 class _Recorder:
     """What to do at the beginning and at the end of each call of a pass."""
 
-    def __init__(self, counter: FlopCounterMode | None = None, lives: Lives | None = None) -> None:
-        self.counter, self.lives = counter, lives
+    def __init__(self, lives: Lives | None = None) -> None:
+        self.lives = lives
         self.seen: list[Seen] = []
         self.time = 0
         self._counts: dict[str, int] = {}
@@ -85,7 +84,7 @@ class _Recorder:
             self.lives.now, self.lives.inside = self.time, self._open[-1][1]
 
     def _spent(self) -> float:
-        return 0.0 if self.counter is None else self.counter.get_total_flops()
+        return 0.0 if self.lives is None else self.lives.flops
 
 
 def record(module: nn.Module, call: Call) -> Recording:
@@ -98,9 +97,9 @@ def record(module: nn.Module, call: Call) -> Recording:
 
 def record_costs(module: nn.Module, call: Call) -> Recording:
     """As `record`, with what each call costs, and from when on its result is not needed."""
-    counter, lives = FlopCounterMode(display=False), Lives()
-    recorder = _Recorder(counter, lives)
-    with counter, lives, Escapes(lives), _hooked(module, recorder.before, recorder.after):
+    lives = Lives()
+    recorder = _Recorder(lives)
+    with lives, Escapes(lives), _hooked(module, recorder.before, recorder.after):
         call.make(module)
     _tell_lives(recorder.seen, lives, recorder.time)
     return Recording(recorder.seen, lives.largest)

@@ -12,7 +12,7 @@ from torch import Tensor
 from commute.causal.batches import Batch, rows_of, take
 from commute.models.cost import Cost
 from commute.models.engine import Bases, Engine, close, engine_of, falling_back, given_up
-from commute.models.hooks import undisturbed, ungraded
+from commute.models.hooks import evaluating, ungraded
 from commute.models.passes import Passes
 from commute.models.patches import Change, FeatureLike, Write
 from commute.models.rows import by_row, distinct_rows, joined
@@ -70,7 +70,7 @@ def swept(network: Passes, base: Batch, sources: Sources, features: Mapping[Any,
 
     None where they must be found by passes in full.
     """
-    with undisturbed(network.module), ungraded(network.module), falling_back(network):
+    with evaluating(network.module), ungraded(network.module), falling_back(network):
         engine = engine_of(network, base)
         return None if engine is None else _replayed(engine, sources, features)
     return None
@@ -112,7 +112,7 @@ def _rows_at_once(engine: Engine, patches: Sequence[_Patch]) -> int:
     first, late = _columns(patches)
     vectors = sum(engine.bytes_at(p.feature.site) for p in patches)
     held = engine.bytes_kept([p.time for p in patches], first, late=late) + vectors
-    return max(1, engine.network.memory // 2 // max(held, engine.bytes_computed(0)))
+    return max(1, engine.network.memory // 3 // max(held, engine.bytes_computed(0)))
 
 
 def _columns(patches: Sequence[_Patch]) -> tuple[int, bool]:
@@ -145,7 +145,7 @@ def _groups(engine: Engine, patches: Sequence[_Patch], rows: Tensor) -> Iterator
     skipped = {p.name: int(p.columns[rows].min()) for p in patches}
     for columns, same in groupby(sorted(patches, key=lambda p: skipped[p.name]), key=lambda p: skipped[p.name]):
         group = list(same)
-        at_once = max(1, engine.network.memory // 2 // engine.bytes_computed(columns) // len(rows))
+        at_once = max(1, engine.network.memory // 3 // engine.bytes_computed(columns) // len(rows))
         for start in range(0, len(group), at_once):
             yield group[start : start + at_once], columns
 

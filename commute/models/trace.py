@@ -116,6 +116,11 @@ class Trace:
                 total += own - missing * own_column
         return total
 
+    @cached_property
+    def widest_fixed(self) -> int:
+        """The most bytes a row that a call is given and gives without an axis of positions, such as scores at the last one."""
+        return max(sum(x.size for x in (*c.inputs, *c.outputs) if x and x.rows and x.columns is None) for c in self.calls)
+
     @property
     def flops(self) -> float:
         """Floating-point operations a row of the whole pass."""

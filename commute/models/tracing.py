@@ -59,7 +59,8 @@ def traces_of(network: Passes, batch: Batch, call: Call) -> Traces | None:
     shapes = tuple(tuple(x.shape) if isinstance(x, Tensor) else repr(x) for x in called_with)
     key = tuple(id(m) for m in network.module.modules()), shapes
     if key not in network.traces:
-        network.traces[key] = _traced(network.module, samples)
+        with torch.inference_mode(mode=False), torch.no_grad():  # which shows operations in the parts that are counted
+            network.traces[key] = _traced(network.module, samples)
     found: Traces | None = network.traces[key]
     return found
 

@@ -281,3 +281,26 @@ def test_a_sweep_of_repeated_bases_runs_each_once():
     for feature in features:
         assert (swept.answers[feature] == expected[feature].argmax(-1).numpy()).mean() > 0.99
     assert swept.cost.ratio < 1.05
+
+
+def test_scores_over_a_large_vocabulary_count_in_the_memory():
+    """They have no positions to skip, so that a pass over one column holds as many of them as one over all."""
+    import transformers as tf
+
+    pairs, memory = 128, 1 << 22  # the scores of all pairs at both sites are 5 million bytes
+    sizes = {"hidden_size": 16, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
+    config = tf.LlamaConfig(**sizes, vocab_size=5000, max_position_embeddings=16)
+    with torch.random.fork_rng():
+        torch.manual_seed(0)
+        model = tf.LlamaForCausalLM(config).eval()
+    tokens = torch.randint(5000, (2 * pairs, 6), generator=torch.Generator().manual_seed(0))
+    net = cm.Network(
+        model,
+        encode=lambda b: {"input_ids": tokens[torch.from_numpy(b["i"])], "use_cache": False, "logits_to_keep": 1},
+        decode=lambda x: x.logits[:, -1].argmax(-1),
+        memory=memory,
+    )
+    base, source = {"i": np.arange(pairs)}, {"i": np.arange(pairs, 2 * pairs)}
+    sites = [net.site(f"model.layers.{i}", position=-1) for i in (0, 1)]
+    net.sweep(base, source, sites)
+    assert memory / 20 < peak_of(lambda: net.sweep(base, source, sites)) <= memory

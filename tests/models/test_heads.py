@@ -295,3 +295,11 @@ def without(name):
 def test_heads_that_cannot_be_found_are_errors(made, options, said):
     with pytest.raises(NetworkError, match=said):
         head_sites(made(), **{"part": "value", **options})
+
+
+def test_a_network_gives_the_sites_of_its_heads():
+    model = families.model("llama")
+    net = cm.Network(model, encode=lambda b: b["i"], decode=lambda x: x)
+    assert net.heads("value", layers=[1], position=-1) == head_sites(model, "value", layers=[1], position=-1)
+    with pytest.raises(cm.CommuteError, match="no named position 'subject'"):
+        net.heads("value", position="subject")

@@ -305,3 +305,10 @@ def test_named_results_of_torch_can_be_patched():
     net = network(Deep())
     site = net.site("greatest", element=0)
     assert net.interchange(BASE, {cm.Feature(site): SOURCE}).tolist() == net.run(SOURCE).tolist()
+
+
+@pytest.mark.filterwarnings("ignore:`torch.jit:DeprecationWarning")  # of the compiler's own
+@pytest.mark.parametrize("made", [torch.compile, lambda m: [m.a.compile(), m][1]])
+def test_compiled_modules_are_told(made):
+    with pytest.raises(cm.CommuteError, match="must not be compiled"):
+        network(made(M()))
