@@ -265,7 +265,7 @@ class Network(Passes):
         if not do and not any(by_row(f.site) for f in features.values()) and (once := distinct_rows(batch)) is not None:
             first, rows = once
             taken = self.activations(take(batch, first), features)
-            return {place: x[torch.from_numpy(rows).to(x.device)] for place, x in taken.items()}
+            return {place: self.store.spread(x, rows) for place, x in taken.items()}
         values = self._values(do, rows_of(batch))
         with evaluating(self.module), torch.no_grad():
             return dict(zip(features, self.read(batch, list(features.values()), values), strict=True))

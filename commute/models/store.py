@@ -10,6 +10,7 @@ from pathlib import Path
 import torch
 from torch import Tensor
 
+from commute.causal.batches import Column
 from commute.errors import NetworkError
 
 
@@ -52,6 +53,12 @@ class Store:
                 f"no room for {size:,} bytes in {folder}: {error}; raise memory= of the network, which is {self.memory:,} bytes, "
                 "or name a folder with room as spill="
             ) from error
+
+    def spread(self, values: Tensor, rows: Column) -> Tensor:
+        """Values [distinct, …] at the places of rows [batch] among them, [batch, …]."""
+        room = self.empty((len(rows), *values.shape[1:]), values)
+        places = torch.from_numpy(rows).to(room.device)
+        return torch.index_select(values.to(room.device), 0, places, out=room)
 
     def _release(self, size: int) -> None:
         self.held -= size

@@ -89,6 +89,8 @@ def test_every_family_residual_heads_and_mlp(family, side):
             features.append(cm.Feature(net.site(path, position=position)))
             features.append(cm.Feature(net.site(f"{path}.{attention}", position=position, head=1, heads=4, input=True)))
             features.append(cm.Feature(net.site(f"{path}.{mlp}", position=position), dims=(0, 2, 5)))
+    listed = {s.path: s.shape for s in net.sites("*", inputs=base)}
+    assert all(listed[f.site.path][:2] == (PAIRS, LENGTH) for f in features)
     with warnings.catch_warnings():
         warnings.simplefilter("error")
         swept = assert_same(net, kept, base, source, features)
