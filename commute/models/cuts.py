@@ -1,39 +1,29 @@
 """Cuts: sites that everything passes through, so that what is set there decides the answer whatever the base."""
 
-from typing import Any
-
 import numpy as np
 import torch
-from torch import Tensor
 
-from commute.causal.batches import Batch, Column, rows_of, take
-from commute.models.engine import close, falling_back
+from commute.causal.batches import Batch, take
+from commute.models.engine import CONFIRMED, close, falling_back
 from commute.models.hooks import evaluating
 from commute.models.passes import Passes
 from commute.models.patches import FeatureLike, Whole
 from commute.models.positions import frame_of
+from commute.models.rows import kinds_of, spread
 from commute.models.tracing import traces_of
 
-_CONFIRMED = 8  # rows whose bases are exchanged to see that they do not matter
 
-
-def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, of_row: Column) -> bool:
-    """Whether the answers depend on the values of a feature alone, and not on the bases in which they are set.
+def decides(network: Passes, base: Batch, feature: FeatureLike, source: Batch) -> bool:
+    """Whether the answers depend on what a feature is set to alone, and not on the bases in which it is set.
 
     The site must be a whole module's result, after which nothing else that was made before it is read, and the feature all of it.
-
-    Args:
-        network: the network.
-        base: the bases.
-        feature: what is set in them.
-        values: the distinct values of the sources, [distinct, dims].
-        of_row: which of the values each row of the bases has, [batch].
+    Bases are exchanged in a few rows to see that they do not matter.
     """
     site = feature.site
     if site.input or site.position is not None or site.head is not None or network.finish is not None:
         return False
-    places = np.linspace(0, rows_of(base) - 1, _CONFIRMED).astype(int)
-    few = take(base, places)
+    rows = spread(kinds_of(base)[1], CONFIRMED)
+    few, others = take(base, rows), take(base, np.roll(rows, 1))
     with evaluating(network.module), torch.no_grad(), falling_back(network):
         call = network.encoded(few)
         mask = frame_of(few, None, call, network.positions).mask
@@ -43,10 +33,8 @@ def decides(network: Passes, base: Batch, feature: FeatureLike, values: Tensor, 
         calls = [c for c in traces.whole.calls if c.path == site.path and site.call in (None, c.number)]
         if len(calls) != 1 or not calls[0].alone or not _covers(network, feature, few):
             return False
-        asked = of_row[places]
-        there = take(base, np.roll(places, 1))  # another base for each
-        set_to: dict[FeatureLike, Any] = {feature: values[torch.from_numpy(asked).to(values.device)]}
-        return close(network.call(few, set_to), network.call(there, set_to))
+        set_to = dict(zip([feature], network.read(take(source, rows), [feature]), strict=True))
+        return close(network.call(few, {**set_to}), network.call(others, {**set_to}))
     return False
 
 

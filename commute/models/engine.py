@@ -18,7 +18,7 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 from commute.causal.batches import Batch, rows_of
 from commute.errors import CommuteError, ReplayWarning
 from commute.models.calls import Call, without_keys
-from commute.models.hooks import as_built, visiting
+from commute.models.hooks import as_built, remembered, visiting
 from commute.models.passes import Passes, tensors_of
 from commute.models.patches import FeatureLike, Read, Window, Write, visitors
 from commute.models.positions import Frame, frame_of
@@ -29,6 +29,7 @@ from commute.models.store import Store
 from commute.models.trace import Leaf, Trace
 from commute.models.tracing import Traces, columns_of_call, rows_of_call, traces_of
 
+CONFIRMED = 6  # rows in which passes are compared with passes in full
 _SAME = 1e-4  # difference that rounding may make, against the largest output
 
 
@@ -38,8 +39,8 @@ class Bases:
 
     rows: Tensor
     known: Known
-    layers: list[tuple[Tensor, Tensor]]
-    first: list[Tensor | None]
+    layers: Sequence[Sequence[Tensor]]
+    first: Sequence[Tensor | None]
 
 
 @dataclass(frozen=True, eq=False)
@@ -115,17 +116,18 @@ class Engine:
 
     def bytes_at(self, site: Site) -> int:
         """Bytes of what a site's module holds for a row."""
-        calls = [c for c in self.trace.calls if c.path == site.path]
-        return sum(leaf.size for c in calls[:1] for leaf in (c.inputs if site.input else c.outputs) if leaf and leaf.rows)
+        calls = [c for c in self.trace.calls if c.path == site.path and site.call in (None, c.number)]
+        return sum(leaf.size for c in calls for leaf in (c.inputs if site.input else c.outputs) if leaf and leaf.rows)
 
-    def bytes_kept(self, times: Sequence[int], first: int, *, late: bool) -> int:
+    def bytes_kept(self, times: Sequence[int], first: int, last: int) -> int:
         """Bytes that are kept of each base, as by `bases`."""
         share = 1 - first / self.trace.columns
-        wanted = known(self._trace(late=late), times, 1, Store(0))
+        wanted = known(self._trace(late=last > 0), times, 1, Store(0))
         whole = [c for c in self.trace.calls if (c.path, c.number) in wanted.needed]
         kept = sum(leaf.size * share for c in whole for leaf in c.outputs if leaf and leaf.rows)
-        output = sum(leaf.size for leaf in self.trace.calls[0].outputs if leaf and leaf.rows)
-        return int(kept + (self.traces.keys + output if late else 0))
+        leaves = self._trace(late=last > 0).calls[0].outputs
+        output = sum(x.size for x, leaf in zip(self.trace.calls[0].outputs, leaves, strict=True) if x and leaf and leaf.columns)
+        return int(kept + (self.traces.keys + output * last / self.trace.columns if last else 0))
 
     def bytes_computed(self, skipped: int) -> int:
         """Bytes that a pass takes for each row, with columns skipped."""
@@ -135,38 +137,34 @@ class Engine:
         keys = 4 * self.traces.keys // self.traces.layers  # chosen, joined with new ones, and for each head
         return int(2 * (self.trace.largest * share + self._trace(late=True).widest_fixed)) + keys
 
-    def bases(self, rows: Tensor, times: Sequence[int], first: int, *, late: bool) -> Bases:
+    def bases(self, rows: Tensor, times: Sequence[int], first: int, last: int) -> Bases:
         """Run some bases once and keep what patches need.
 
         Args:
             rows: of the batch.
             times: when patches begin.
             first: columns that all patches skip.
-            late: whether some skip columns, for which they need keys and values.
+            last: the most columns that any of them skips, of which it needs keys and values, and the output.
         """
-        module, trace = self.network.module, self._trace(late=late)
+        module, trace = self.network.module, self._trace(late=last > 0)
         store = self.network.store
         kept = known(trace, times, len(rows), store, first)
-        outputs: list[list[Tensor | None]] = []
-        layers: list[tuple[Tensor, Tensor]] = []
+        layers: list[list[Tensor]] = []
+        outputs: list[Tensor | None] = []
         stop = max(times) if as_built(module) else None
         for start, part in self._blocks(rows):
             call = self.rows_of_call(part)
             with capturing(module, kept, start):
-                if late:
+                if last:
                     from commute.models import keyvalues
 
                     cache = keyvalues.empty()
                     output = without_keys(call.with_keys(cache).make(module))
-                    outputs.append(_with_columns(output, trace.calls[0].outputs))
-                    found = keyvalues.filled(cache)
-                    layers = layers or [(_room(store, len(rows), k), _room(store, len(rows), v)) for k, v in found]
-                    for room, part_of in zip(layers, found, strict=True):
-                        for x, y in zip(room, part_of, strict=True):
-                            x[start : start + len(y)] = y
+                    layers = _put(store, layers, keyvalues.filled(cache), len(rows), start)
+                    outputs = _put(store, outputs, _first_columns(output, last, trace.calls[0].outputs), len(rows), start)
                 elif kept.calls:
                     run_until(module, call, trace, stop)
-        return Bases(rows, kept, layers, _together(outputs, trace.calls[0].outputs))
+        return Bases(rows, kept, layers, outputs)
 
     def read(self, rows: Tensor, features: Sequence[FeatureLike], *, last: int | None = None) -> list[Tensor]:
         """The values of features in some rows, by passes that end with the last site, and with its last column.
@@ -220,8 +218,9 @@ class Engine:
 
     def confirmed(self, bases: Bases, index: Tensor, times: list[int], writes: Sequence[Write], skipped: int) -> bool:
         """Whether a patched pass gives what the pass in full gives; if not, replaying is given up with a warning."""
-        rows = bases.rows[index]
+        rows, restore = bases.rows[index], remembered(self.network.module)
         found = self.patched(bases, index, times, writes, skipped)
+        restore()
         call, frame = self.rows_of_call(rows), self.frame.take(rows.numpy())
         with visiting(self.network.module, visitors(writes, (), frame), rows=lambda: len(rows)):
             output = call.make(self.network.module)
@@ -263,11 +262,13 @@ def given_up(network: Passes, reason: str = "does not give what passes in full g
 @contextmanager
 def falling_back(network: Passes) -> Iterator[None]:
     """Give replaying up where it raises an error that is not ours, which a pass in full then makes again or does not."""
+    restore = remembered(network.module)
     try:
         yield
-    except (CommuteError, Warning):
+    except (CommuteError, Warning, MemoryError, torch.OutOfMemoryError):
         raise
     except Exception as error:  # noqa: BLE001  # whatever a module does when it is called with some of the rows
+        restore()
         given_up(network, f"raises {type(error).__name__} ({error})")
 
 
@@ -284,27 +285,22 @@ def close(one: Any, other: Any, mask: Tensor | None = None) -> bool:
 def _close(x: Tensor, y: Tensor) -> bool:
     rounding = max(_SAME, 8 * torch.finfo(y.dtype).eps) if y.is_floating_point() else 0.0
     x, y = x.double(), y.double()
-    finite = y[y.isfinite()].abs()
-    largest = float(finite.max()) if finite.numel() else 0.0
+    differ = (x != y) & y.isfinite()  # what masks a score is the same, and much larger than all others
+    largest = float(y[differ].abs().max()) if bool(differ.any()) else 0.0
     return torch.allclose(x, y, rtol=rounding, atol=rounding * largest, equal_nan=True)
 
 
 # The columns of an output that a patched pass does not compute are the base's.
 
 
-def _with_columns(output: Any, leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
-    """The tensors of an output that have columns."""
+def _first_columns(output: Any, columns: int, leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
+    """The first columns of the tensors of an output that have any."""
     flat = tree_flatten(output)[0]
-    return [x if leaf is not None and leaf.columns is not None else None for x, leaf in zip(flat, leaves, strict=True)]
-
-
-def _together(blocks: Sequence[Sequence[Tensor | None]], leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
-    """The outputs of blocks of bases, after each other."""
-    found: list[Tensor | None] = []
-    for parts, leaf in zip(zip(*blocks, strict=True), leaves if blocks else (), strict=True):
-        there = [x for x in parts if x is not None]
-        found.append(torch.cat(there) if there and leaf is not None and leaf.rows else next(iter(there), None))
-    return found
+    there = [leaf is not None and leaf.rows and leaf.columns is not None for leaf in leaves]
+    return [
+        x.narrow(leaf.columns, 0, columns) if has and leaf is not None and leaf.columns is not None else None
+        for x, leaf, has in zip(flat, leaves, there, strict=True)
+    ]
 
 
 def _completed(output: Any, bases: Sequence[Tensor | None], index: Tensor, skipped: int, leaves: Sequence[Leaf | None]) -> Any:
@@ -315,10 +311,17 @@ def _completed(output: Any, bases: Sequence[Tensor | None], index: Tensor, skipp
         part = x
         if known_before is not None and leaf is not None and leaf.columns is not None:
             first = known_before.narrow(leaf.columns, 0, skipped)
-            part = torch.cat([first[index.to(first.device)] if leaf.rows else first, x], leaf.columns)
+            part = torch.cat([first[index.to(first.device)].to(x.device), x], leaf.columns)
         parts.append(part)
     return tree_unflatten(parts, spec)
 
 
-def _room(store: Store, rows: int, like: Tensor) -> Tensor:
-    return store.empty((rows, *like.shape[1:]), like)
+def _put(store: Store, rooms: Any, parts: Any, rows: int, start: int) -> Any:
+    """Rooms for `rows` rows of tensors, or of lists of them, with the parts of a block in them; made where there are none yet."""
+    if isinstance(parts, (list, tuple)):
+        return [_put(store, room, part, rows, start) for room, part in zip(rooms or [None] * len(parts), parts, strict=True)]
+    if parts is None:
+        return None
+    room = store.empty((rows, *parts.shape[1:]), parts) if rooms is None else rooms
+    room[start : start + len(parts)] = parts
+    return room

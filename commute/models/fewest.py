@@ -6,10 +6,11 @@ from typing import Any
 
 import torch
 
-from commute.causal.batches import Batch, distinct, rows_of, take
+from commute.causal.batches import Batch, rows_of, take
 from commute.models.engine import engine_of
 from commute.models.hooks import evaluating
 from commute.models.passes import Passes
+from commute.models.rows import kinds_of
 
 _ROWS = 3  # from which the cost of a row is known
 
@@ -36,13 +37,8 @@ def fewest_flops(network: Passes, base: Batch, sources: Mapping[Any, Batch]) -> 
         first = torch.arange(min(_ROWS, rows_of(base)))
         skipped = float(engine.first_columns([f.site for f in sources]).double().mean())
         read = sum(
-            _distinct(batch) * engine.flops_until([f for f in sources if sources[f] is batch], first)
+            len(kinds_of(batch)[0]) * engine.flops_until([f for f in sources if sources[f] is batch], first)
             for batch in {id(x): x for x in sources.values()}.values()
         )
         patched = rows_of(base) * engine.flops(times[0], engine.trace.columns - skipped)
-        return _distinct(base) * engine.trace.flops + read + patched
-
-
-def _distinct(batch: Batch) -> int:
-    found = distinct(batch)
-    return rows_of(batch) if found is None else len(found[0])
+        return len(kinds_of(base)[0]) * engine.trace.flops + read + patched

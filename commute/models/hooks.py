@@ -1,5 +1,6 @@
 """Temporary hooks and states: a module is left exactly as it was found."""
 
+from collections import deque
 from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from copy import copy
@@ -13,6 +14,8 @@ from torch.utils.hooks import RemovableHandle
 from commute.errors import NetworkError
 from commute.models.sites import Tap
 
+_OWN = frozenset(vars(nn.Module()))  # attributes that every module has
+_FILLED = (list, deque, dict, set)
 See = Callable[[Tap, object, int], Tensor | None]
 Visit = Callable[[Tensor], Tensor | None]  # sees a tap's value; what it returns, if anything, takes its place
 
@@ -187,6 +190,25 @@ def _elements(output: object) -> dict[int | str | None, object]:
     return dict(enumerate(output)) if isinstance(output, (tuple, list)) else {None: output}
 
 
+def remembered(module: nn.Module) -> Callable[[], None]:
+    """Remember what modules keep besides weights and buffers, in attributes and in containers; what is returned puts it back."""
+    kept: list[tuple[nn.Module, str, Any, Any]] = [
+        (m, name, x, copy(x) if isinstance(x, _FILLED) else None)
+        for m in module.modules()
+        for name, x in vars(m).items()
+        if name not in _OWN
+    ]
+
+    def restore() -> None:
+        for m, name, x, contents in kept:
+            vars(m)[name] = x
+            if isinstance(x, _FILLED):
+                x.clear()
+                x.extend(contents) if isinstance(x, (list, deque)) else x.update(contents)
+
+    return restore
+
+
 def is_compiled(module: nn.Module) -> bool:
     """Whether a module is compiled or scripted, so that hooks on what it is made of do not run."""
     kinds = {kind.__name__ for kind in type(module).__mro__}  # naming them in torch warns, or imports the compiler
@@ -216,12 +238,14 @@ def ungraded(module: nn.Module) -> Iterator[None]:
             _cleared(vars(inner))
 
 
-def _cleared(kept: Any) -> None:
+def _cleared(kept: Any, depth: int = 3) -> None:
     for key, x in list(kept.items() if isinstance(kept, dict) else enumerate(kept)):
         if isinstance(x, Tensor) and x.is_inference():
             kept[key] = x.clone()
-        elif isinstance(x, (dict, list)) and key != "_modules":
-            _cleared(x)
+        elif isinstance(x, tuple) and any(isinstance(y, Tensor) and y.is_inference() for y in x):
+            kept[key] = tuple(y.clone() if isinstance(y, Tensor) else y for y in x)
+        elif isinstance(x, (dict, list)) and key != "_modules" and depth:
+            _cleared(x, depth - 1)
 
 
 @contextmanager

@@ -3,6 +3,8 @@
 Imported where it is used, since it needs transformers.
 """
 
+from collections.abc import Sequence
+
 import torch
 from torch import Tensor
 from transformers import Cache, DynamicCache
@@ -20,7 +22,8 @@ class SharedLayer(DynamicLayer):  # type: ignore[no-untyped-call]
     def update(self, key_states: Tensor, value_states: Tensor, *_: object, **__: object) -> tuple[Tensor, Tensor]:
         """The keys and values of the first rows, as many as are computed, [rows, heads, columns, width] each."""
         rows = self.bases[: len(key_states)]
-        keys, values = (torch.cat([x[rows], new], dim=-2) for x, new in zip(self.known, (key_states, value_states), strict=True))
+        known = (x[rows.to(x.device)].to(new.device) for x, new in zip(self.known, (key_states, value_states), strict=True))
+        keys, values = (torch.cat([x, new], dim=-2) for x, new in zip(known, (key_states, value_states), strict=True))
         return keys, values
 
 
@@ -34,6 +37,6 @@ def filled(cache: DynamicCache) -> list[tuple[Tensor, Tensor]]:
     return [(layer.keys, layer.values) for layer in cache.layers if isinstance(layer, DynamicLayer)]  # type: ignore[misc]
 
 
-def shared(layers: list[tuple[Tensor, Tensor]], bases: Tensor, columns: int) -> Cache:
+def shared(layers: Sequence[Sequence[Tensor]], bases: Tensor, columns: int) -> Cache:
     """A cache in which each row begins with the first `columns` of its base."""
     return Cache(layers=[SharedLayer(k[..., :columns, :], v[..., :columns, :], bases.to(k.device)) for k, v in layers])

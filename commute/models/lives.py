@@ -26,8 +26,8 @@ class Escapes(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: Mapping[str, Any] | None = None
     ) -> Any:
         del types
-        if func in _LEAVING and self.lives.depends(args):
-            self.lives.escaped = True
+        if func in _LEAVING:
+            self.lives.leave(args)
         return func(*args, **(kwargs or {}))
 
 
@@ -40,7 +40,6 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
     Attributes:
         now: the next time; kept by who watches the calls.
         inside: the call that is made now, by its place in the order of beginnings; kept likewise.
-        escaped: whether a value left torch, as a Python number or an array of numpy, on which anything may then depend.
         flops: floating-point operations so far, as torch's flop counter counts them.
         largest: bytes of what lives, where they are the most.
     """
@@ -49,12 +48,12 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         super().__init__()  # type: ignore[no-untyped-call]
         self.now = 0
         self.inside = 0
-        self.escaped = False
         self.flops = 0
         self.largest = 0
         self._born: dict[int, int] = {}
         self._read: dict[int, int] = {}
         self._inside: dict[int, int] = {}
+        self._left: set[int] = set()  # calls in which something left torch
         self._order: list[tuple[int, int]] = []  # (memory, bytes) in the order in which they are made
         self._reads: dict[int, int] = {}
         self._made_of: list[tuple[int, int, int]] = []  # (memory read, memory made, the call inside of which)
@@ -69,17 +68,22 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
             self.flops += count(*args, **(kwargs or {}), out_val=made)
         read = [m for m in _memories((args, kwargs)) if m in self._born]
         for memory in read:
-            self._read[memory] = self.now
+            self._read[memory] = max(self._read.get(memory, 0), self.now)
             self._reads[memory] = len(self._order) + 1
         if read:
-            self.escaped = self.escaped or func is torch.ops.aten._local_scalar_dense.default  # noqa: SLF001
+            if func is torch.ops.aten._local_scalar_dense.default:  # noqa: SLF001
+                self.leave(args)
             self.begin(made)
             self._made_of += [(one, other, self.inside) for other in _memories(made) for one in read if one != other]
         return made
 
-    def depends(self, value: Any) -> bool:
-        """Whether a tensor in a value depends on the inputs."""
-        return any(m in self._born for m in _memories(value))
+    def leave(self, value: Any) -> None:
+        """Take the tensors in a value for ones that leave torch, as numbers or arrays: what they become may be used anywhere."""
+        left = [m for m in _memories(value) if m in self._born]
+        for memory in left:
+            self._read[memory] = END
+        if left:
+            self._left.add(self.inside)
 
     def begin(self, value: Any) -> None:
         """Take the tensors in a value for ones that depend on the inputs."""
@@ -101,11 +105,11 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
     def until(self, values: Sequence[Any], ends: Sequence[int]) -> list[int]:
         """From when on the tensors in each value are not needed in a pass in which calls that are over are not made.
 
-        They are needed when they are read after, or when something is that was made of them in a call that is not over yet.
+        They are needed when they are read after, or when something is that was made of them in a call that is made again.
 
         Args:
             values: tensors, by themselves or in containers.
-            ends: when each call ends.
+            ends: from when on each call is not made again, by itself or within another.
         """
         needed = dict(self._read)
         for read, made, inside in reversed(self._made_of):
@@ -122,8 +126,13 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
         """
         own = [set(_memories(value)) for value in values]
         found: set[int] = set()
+        for left in self._left:
+            call: int | None = left
+            while call is not None:
+                found.add(call)
+                call = around[call]
         for memory, inside in self._inside.items():
-            call: int | None = inside
+            call = inside
             while call is not None and ends[call] < self._read.get(memory, 0):
                 if memory not in own[call]:
                     found.add(call)

@@ -19,11 +19,12 @@ from commute.models.answers import AnswersLike
 from commute.models.cost import Cost
 from commute.models.cuts import decides
 from commute.models.decoding import Decode
+from commute.models.engine import close
 from commute.models.heads import Part, head_sites
 from commute.models.hooks import evaluating, is_compiled, listing, ungraded
 from commute.models.language import PromptsLike, language
-from commute.models.passes import FEW, Encode, Finish, Passes, of_rows, tensors_of
-from commute.models.patches import Change, FeatureLike, Read, Whole
+from commute.models.passes import FEW, MEMORY, Encode, Finish, Passes, tensors_of
+from commute.models.patches import Change, FeatureLike, Read, Whole, of_rows
 from commute.models.positions import Positions
 from commute.models.prepared import Prepared, prepared
 from commute.models.prompts import Padding
@@ -33,7 +34,6 @@ from commute.models.sweep import Sources, Sweep, swept
 
 Do = Mapping[FeatureLike, Tensor | Change | Ablation]  # what features are set to
 
-_MEMORY = 1 << 30
 _SAME = 1e-4  # relative and absolute difference that rounding may make between two runs
 
 
@@ -54,8 +54,8 @@ class Network(Passes):
         positions: named positions, each a function from the inputs to its place in each row, [batch] of int, as `Site` counts.
         finish: what is done with the module's output before `decode`, with no intervention active: a function of the module's
             call and its output, for a network that goes on from what it was given, as in generation.
-        memory: bytes that passes and what is kept of them may take, the module's own aside; at least one row is run at once.
-            Activations beyond it are kept in files.
+        memory: bytes that passes and what is kept of them may take, the module's own and what it is called with aside. At least
+            one row is run at once, and with a gibibyte up to 32 are. Activations beyond it are kept in files.
         spill: the folder of these files; None is the system's folder for temporary files.
     """
 
@@ -69,7 +69,7 @@ class Network(Passes):
         batch_size: int | None = None,
         positions: Positions | None = None,
         finish: Finish | None = None,
-        memory: int = _MEMORY,
+        memory: int = MEMORY,
         spill: str | Path | None = None,
     ) -> None:
         problems = []
@@ -114,7 +114,7 @@ class Network(Passes):
         padding: Padding | None = None,
         name: str | None = None,
         batch_size: int | None = None,
-        memory: int = _MEMORY,
+        memory: int = MEMORY,
         spill: str | Path | None = None,
     ) -> "Network":
         """A language model of transformers, asked in prompts.
@@ -289,12 +289,10 @@ class Network(Passes):
         self._check([feature.site])
         (batch, _), (inputs, _) = batched(base), batched(source)
         once = distinct_rows(inputs) if rows_of(inputs) == rows_of(batch) else None
-        if once is None:
+        if once is None or not decides(self, batch, feature, inputs):
             return None
         first, rows = once
         values = self.activations(take(inputs, first), [feature])[feature]
-        if not decides(self, batch, feature, values, rows):
-            return None
         return at(self.run(take(batch, first), {feature: values}), rows)
 
     def sweep(self, base: Setting, source: Setting | Source, places: Iterable[Site | FeatureLike]) -> Sweep:
@@ -357,7 +355,7 @@ class Network(Passes):
             outputs = {f"output {i}": x for i, x in enumerate(tensors_of(output))}
             runs.append({**{str(site): parts[0] for site, parts in seen.items()}, **outputs})
         for place, first in runs[0].items():
-            if not torch.allclose(first.float(), runs[1][place].float(), rtol=_SAME, atol=_SAME, equal_nan=True):
+            if not close(first, runs[1][place]):
                 raise NetworkError(
                     f"the network {self.name!r} is not deterministic: run twice on the same inputs it differs at {place}; remove "
                     "randomness from its forward pass"

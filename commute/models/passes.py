@@ -16,7 +16,7 @@ from commute.errors import CommuteError, NetworkError
 from commute.models.calls import Call
 from commute.models.decoding import Decode, labels_of
 from commute.models.hooks import visiting
-from commute.models.patches import Change, FeatureLike, Read, of_features, visitors
+from commute.models.patches import Change, FeatureLike, Read, of_features, of_rows, visitors
 from commute.models.positions import Positions, frame_of
 from commute.models.recording import measuring
 from commute.models.rows import Labels
@@ -25,7 +25,9 @@ from commute.models.store import Store
 Encode = Callable[[Batch], Any]  # inputs -> a tensor, a tuple of positional arguments or a mapping of keyword arguments
 Finish = Callable[[Any, Any], Any]  # the module's call, its output -> what decode takes
 
-FEW = 32  # rows that are run at once without asking whether there is room for them
+MEMORY = 1 << 30
+FEW = 32  # rows that are run at once without measuring whether there is room for them, where memory is not made small
+_TWO = 2  # rows by which that is measured
 _CACHED = 1 << 24  # bytes of a pass above which a processor's caches no longer help
 _HELD = 4  # times what its widest call holds is what a pass holds, about
 
@@ -40,7 +42,7 @@ class Passes:
         replays: whether what is known of some passes may be replayed in others; given up where that was seen to differ.
         confirmed: sets of taps at which replaying was compared with a pass in full.
         traces: by what the module is made of and called with.
-        sizes: bytes that a row takes in a pass, by the shapes that the module is called with.
+        measured: bytes that a pass takes for each number that the module is called with, about; None until a pass is measured.
         store: room for what is kept of passes, within `memory`.
     """
 
@@ -56,7 +58,7 @@ class Passes:
     replays: bool = True
     confirmed: set[Any] = field(default_factory=set)
     traces: dict[Any, Any] = field(default_factory=dict)
-    sizes: dict[Any, int] = field(default_factory=dict)
+    measured: float | None = None
 
     def __post_init__(self) -> None:
         self.store = Store(self.memory, self.spill)
@@ -159,25 +161,21 @@ class Passes:
     def blocks(self, batch: Batch) -> Iterator[slice]:
         """The rows of one pass after the other."""
         n = rows_of(batch)
-        size = n if self.batch_size is None and n <= FEW else self.batch_size or self.rows_at_once(self._size(batch))
+        small = FEW if self.memory >= MEMORY else _TWO
+        size = self.batch_size or (n if n <= small else self.rows_at_once(self._size(batch)))
         return (slice(start, start + size) for start in range(0, n, size))
 
     def _size(self, batch: Batch) -> int:
-        """Bytes that a row takes in a pass, about."""
-        two = take(batch, slice(2))
+        """Bytes that a row takes in a pass, about: in proportion to what the module is called with, as measured in one pass."""
+        two = take(batch, slice(_TWO))
         with self.told("encode or the module", two):
             call = self.encoded(two)
-            shapes = tuple(tuple(x.shape) for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Tensor))
-            if shapes not in self.sizes:
+            given = sum(x.numel() for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Tensor))
+            if self.measured is None:
                 with measuring(self.module) as widest:
                     call.make(self.module)
-                self.sizes[shapes] = _HELD * widest() // 2
-        return self.sizes[shapes]
-
-
-def of_rows(values: Mapping[FeatureLike, Tensor | Change], rows: slice) -> dict[FeatureLike, Tensor | Change]:
-    """What features are set to in some rows."""
-    return {f: x[rows] if isinstance(x, Tensor) else x for f, x in values.items()}
+                self.measured = _HELD * widest() / max(given, 1)
+        return int(self.measured * given / _TWO)
 
 
 def tensors_of(output: Any) -> list[Tensor]:

@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol
+from typing import Any, Protocol
 
 import torch
 from torch import Tensor
@@ -130,6 +130,11 @@ def _written(write: Write, value: Tensor, frame: Frame, window: Window) -> Tenso
     changed = site.write(part, feature.write(vectors, new), columns)
     start, stop, _ = write.rows.indices(len(value))
     return changed if stop - start == len(value) else torch.cat([value[:start], changed, value[stop:]])
+
+
+def of_rows(values: Mapping[FeatureLike, Tensor | Change], rows: Any) -> dict[FeatureLike, Tensor | Change]:
+    """What features are set to in some rows: places, or a slice."""
+    return {f: x[rows] if isinstance(x, Tensor) else x for f, x in values.items()}
 
 
 def of_features(do: Mapping[FeatureLike, Tensor | Change]) -> list[Write]:

@@ -8,13 +8,12 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.models.engine import Bases, Engine, engine_of, falling_back
-from commute.models.passes import Passes, of_rows
-from commute.models.patches import Change, FeatureLike, of_features
-from commute.models.rows import by_row, distinct_rows
+from commute.models.engine import CONFIRMED, Bases, Engine, engine_of, falling_back
+from commute.models.passes import Passes
+from commute.models.patches import Change, FeatureLike, of_features, of_rows
+from commute.models.rows import by_row, distinct_rows, spread
 from commute.models.sites import Site
 
-_CONFIRMED = 3  # rows in which a pass is compared with one in full
 _GAIN = 0.8  # share of the operations of passes in full, below which replaying is worth it
 
 
@@ -53,13 +52,14 @@ class Prepared:
     def _confirmed(self, index: Tensor, values: Mapping[FeatureLike, Tensor | Change]) -> bool:
         """Whether replaying gives what passes in full give; looked at once for each set of sites."""
         network = self.engine.network
-        key = frozenset(f.site.tap for f in values), self.skipped > 0, "prepared"
+        key = self.engine.traces, frozenset(f.site.tap for f in values), self.skipped > 0, "together"
         if key in network.confirmed or not network.replays:
             return network.replays
-        few, writes = index[:_CONFIRMED], of_features(of_rows(values, slice(_CONFIRMED)))
+        rows = torch.from_numpy(spread(index.numpy(), CONFIRMED))
+        few, writes = index[rows], of_features(of_rows(values, rows))
         with torch.no_grad():
             same = self.engine.confirmed(self.bases, few, [self.time] * len(few), writes, self.skipped)
-        if same:
+        if same and len(rows) > 1:
             network.confirmed.add(key)
         return same
 
@@ -88,7 +88,7 @@ def prepared(network: Passes, batch: Batch, groups: Sequence[Sequence[Site]], *,
         wanted = [t for t in times if t is not None]
         if not wanted:
             return [None] * len(groups)
-        bases = engine.bases(first, wanted, skipped, late=skipped > 0)
+        bases = engine.bases(first, wanted, skipped, skipped)
         return [None if t is None else Prepared(engine, bases, index, t, skipped) for t in times]
     return [None] * len(groups)
 

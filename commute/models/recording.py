@@ -2,7 +2,7 @@
 
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any
 
 from torch import Tensor, nn
@@ -26,19 +26,33 @@ class Seen:
     end: int = 0
     outputs: Shapes = ()
     sizes: tuple[tuple[int, ...], tuple[int, ...]] = ((), ())
-    result: Any = None  # until the pass is over
+    result: Any = None
     around: int | None = None
-    until: int = END
     alone: bool = False
     leaks: bool = False
 
 
 @dataclass
 class Recording:
-    """One forward pass: its calls in the order in which they begin, and the most bytes that it held at once."""
+    """One forward pass: its calls in the order in which they begin, and, where it was watched, what it needed until when."""
 
-    calls: list[Seen] = field(default_factory=list)
-    largest: int = 0
+    calls: list[Seen]
+    lives: Lives | None = None
+
+    def until(self, replayed: Sequence[bool]) -> list[int]:
+        """From when on the result of each call is not needed, given which calls are not made again once they are over."""
+        if self.lives is None:
+            return [END] * len(self.calls)
+        ends: list[int] = []
+        for call, known in zip(self.calls, replayed, strict=True):
+            around = END if call.around is None else ends[call.around]
+            ends.append(call.end if known else around)
+        return self.lives.until([c.result for c in self.calls], ends)
+
+    @property
+    def largest(self) -> int:
+        """The most bytes that were held at once; 0 where that was not watched."""
+        return 0 if self.lives is None else self.lives.largest
 
 
 class _Recorder:
@@ -102,7 +116,7 @@ def record_costs(module: nn.Module, call: Call) -> Recording:
     with lives, Escapes(lives), _hooked(module, recorder.before, recorder.after):
         call.make(module)
     _tell_lives(recorder.seen, lives, recorder.time)
-    return Recording(recorder.seen, lives.largest)
+    return Recording(recorder.seen, lives)
 
 
 def _tell_lives(seen: Sequence[Seen], lives: Lives, times: int) -> None:
@@ -110,13 +124,11 @@ def _tell_lives(seen: Sequence[Seen], lives: Lives, times: int) -> None:
     needed = lives.counts(times)
     results, ends = [c.result for c in seen], [c.end for c in seen]
     leaking = lives.leaking(results, ends, [c.around for c in seen])
-    for i, (call, until) in enumerate(zip(seen, lives.until(results, ends), strict=True)):
+    for i, call in enumerate(seen):
         call.leaks = i in leaking
         one = sum(x is not None for x in call.outputs) == 1
         own = lives.made_since(call.result, call.start)
-        call.until = END if lives.escaped else until
-        call.alone = one and own and not lives.escaped and needed[call.end] == lives.read_after(call.result, call.end)
-        call.result = None
+        call.alone = one and own and needed[call.end] == lives.read_after(call.result, call.end)
 
 
 @contextmanager

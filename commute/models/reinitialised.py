@@ -46,4 +46,5 @@ def reinitialised(network: Network, generator: np.random.Generator) -> Network |
         positions=network.positions,
         finish=finish.rebound(module) if isinstance(finish, Continued) else finish,
         memory=network.memory,
+        spill=network.spill,
     )

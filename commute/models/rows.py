@@ -38,6 +38,19 @@ def distinct_rows(batch: Batch) -> tuple[Column, Column] | None:
     return found if found is not None and len(found[0]) <= rows_of(batch) // 2 else None
 
 
+def kinds_of(batch: Batch) -> tuple[Column, Column]:
+    """As `distinct_rows`, however few are repeated; each row is its own kind where that cannot be told."""
+    every = np.arange(rows_of(batch))
+    return distinct(batch) or (every, every)
+
+
+def spread(kinds: Column, most: int) -> Column:
+    """Places of some rows, at most one of each kind, from all over a batch [batch], given the kind of each."""
+    first = np.sort(np.unique(kinds, return_index=True)[1])
+    places: Column = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
+    return places
+
+
 def by_row(site: Site) -> bool:
     """Whether a site has a position for each row of the batch that is given, which makes rows with equal inputs distinct."""
     return isinstance(site.position, EachRow)

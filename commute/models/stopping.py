@@ -3,6 +3,7 @@
 from torch import nn
 
 from commute.models.calls import Call
+from commute.models.hooks import remembered
 from commute.models.trace import Trace
 
 
@@ -28,14 +29,13 @@ def run_until(module: nn.Module, call: Call, trace: Trace, time: int | None) -> 
         if begun > last.number:
             raise _Stop
 
-    kept = [(m, dict(vars(m))) for m in module.modules()]
+    restore = remembered(module)
     target = module.get_submodule(last.path)
     handles = [target.register_forward_pre_hook(count), target.register_forward_hook(end)]
     try:
         call.make(module)
     except _Stop:
-        for m, attributes in kept:  # a module that counts, say, what it is in has not counted back
-            vars(m).update(attributes)
+        restore()  # a module that counts, say, what it is in has not counted back
     finally:
         for handle in handles:
             handle.remove()

@@ -11,13 +11,12 @@ from torch import Tensor
 
 from commute.causal.batches import Batch, rows_of, take
 from commute.models.cost import Cost
-from commute.models.engine import Bases, Engine, close, engine_of, falling_back, given_up
+from commute.models.engine import CONFIRMED, Bases, Engine, close, engine_of, falling_back, given_up
 from commute.models.hooks import evaluating, ungraded
 from commute.models.passes import Passes
-from commute.models.patches import Change, FeatureLike, Write
-from commute.models.rows import by_row, distinct_rows, joined
-
-_CONFIRMED = 6  # pairs, at sites from the first to the last, in which passes are compared with passes in full
+from commute.models.patches import Change, FeatureLike, Write, of_rows
+from commute.models.rows import by_row, joined, kinds_of, spread
+from commute.models.sites import Tap
 
 
 @dataclass(frozen=True)
@@ -109,33 +108,34 @@ def _patches(engine: Engine, features: Mapping[Any, FeatureLike]) -> list[_Patch
 
 def _rows_at_once(engine: Engine, patches: Sequence[_Patch]) -> int:
     """How many pairs may be held at once with all that is known of them, and be patched in one pass."""
-    first, late = _columns(patches)
     vectors = sum(engine.bytes_at(p.feature.site) for p in patches)
-    held = engine.bytes_kept([p.time for p in patches], first, late=late) + vectors
-    return max(1, engine.network.memory // 3 // max(held, engine.bytes_computed(0)))
+    held = engine.bytes_kept([p.time for p in patches], *_columns(patches)) + vectors
+    rows = max(1, engine.network.memory // 3 // max(held, engine.bytes_computed(0)))
+    return min(rows, engine.network.batch_size or rows)
 
 
-def _columns(patches: Sequence[_Patch]) -> tuple[int, bool]:
-    """How many columns all patches skip, and whether any skips some."""
-    return min(int(p.columns.min()) for p in patches), any(bool(p.columns.any()) for p in patches)
+def _columns(patches: Sequence[_Patch]) -> tuple[int, int]:
+    """The fewest and the most columns that are skipped."""
+    return min(int(p.columns.min()) for p in patches), max(int(p.columns.max()) for p in patches)
 
 
 def _block(
     engine: Engine, reader: Engine | None, sources: Sources, patches: Sequence[_Patch], rows: Tensor
 ) -> tuple[_Block, Cost]:
     """What is needed of some of the pairs, and what it cost."""
-    network, features = engine.network, [p.feature for p in patches]
-    once = None if any(by_row(f.site) for f in features) else distinct_rows(take(engine.batch, rows.numpy()))
-    first, index = (torch.arange(len(rows)),) * 2 if once is None else map(torch.from_numpy, once)
-    column, late = _columns(patches)
-    bases = engine.bases(rows[first], [p.time for p in patches], column, late=late)
+    features, places = [p.feature for p in patches], rows.numpy()
+    each = torch.arange(len(rows))
+    alike = not any(by_row(f.site) for f in features)  # else rows with equal inputs are still distinct
+    first, index = map(torch.from_numpy, kinds_of(take(engine.batch, places))) if alike else (each, each)
+    bases = engine.bases(rows[first], [p.time for p in patches], *_columns(patches))
     spent = len(first) * engine.trace.flops
     if reader is None:
-        taken = network.read(take(sources.batch, rows.numpy()), features, sources.do, rows.numpy())
+        taken = engine.network.read(take(sources.batch, places), features, of_rows(sources.do, rows), places)
         cost = Cost(spent + len(rows) * engine.trace.flops, spent + len(rows) * engine.flops_until(features, rows))
     else:
-        taken = reader.read(rows, features)
-        needed = len(rows) * reader.flops_until(features, rows)
+        once, of_row = map(torch.from_numpy, kinds_of(take(sources.batch, places))) if alike else (each, each)
+        taken = [x[of_row.to(x.device)] for x in reader.read(rows[once], features)]
+        needed = len(once) * reader.flops_until(features, rows)
         cost = Cost(spent + needed, spent + needed)
     return _Block(rows, bases, index, {p.name: x for p, x in zip(patches, taken, strict=True)}), cost
 
@@ -145,7 +145,8 @@ def _groups(engine: Engine, patches: Sequence[_Patch], rows: Tensor) -> Iterator
     skipped = {p.name: int(p.columns[rows].min()) for p in patches}
     for columns, same in groupby(sorted(patches, key=lambda p: skipped[p.name]), key=lambda p: skipped[p.name]):
         group = list(same)
-        at_once = max(1, engine.network.memory // 3 // engine.bytes_computed(columns) // len(rows))
+        most = engine.network.memory // 3 // engine.bytes_computed(columns)
+        at_once = max(1, min(most, engine.network.batch_size or most) // len(rows))
         for start in range(0, len(group), at_once):
             yield group[start : start + at_once], columns
 
@@ -169,21 +170,51 @@ def _cost(engine: Engine, patch: _Patch, rows: Tensor, skipped: int) -> Cost:
 
 
 def _confirmed(engine: Engine, reader: Engine | None, patches: Sequence[_Patch], block: _Block) -> bool:
-    """Whether what is read and patched is as in passes in full; looked at once for each set of sites."""
-    few = [patches[i] for i in np.linspace(0, len(patches) - 1, _CONFIRMED).astype(int)]
-    pairs = [i % len(block.rows) for i in range(len(few))]
-    skipped = min(int(p.columns[block.rows[i]]) for p, i in zip(few, pairs, strict=True))
-    key = frozenset(p.feature.site.tap for p in patches), skipped > 0
-    network = engine.network
-    if key in network.confirmed:
+    """Whether what is read and patched is as in passes in full; looked at once for each set of sites and way of passing."""
+    skipping = [p for p in patches if int(p.columns[block.rows].min())]
+    others = [p for p in patches if not int(p.columns[block.rows].min())]
+    return (
+        (reader is None or _reads_confirmed(reader, patches, block))
+        and _patches_confirmed(engine, skipping, block, skips=True)
+        and _patches_confirmed(engine, others, block, skips=False)
+    )
+
+
+def _reads_confirmed(reader: Engine, patches: Sequence[_Patch], block: _Block) -> bool:
+    network, last = reader.network, reader.trace.columns - 1
+    key = reader.traces, _taps(patches), "read"
+    if key in network.confirmed or reader.last_column([p.feature.site for p in patches], block.rows) == last:
         return True
-    features, rows, last = [p.feature for p in few], block.rows[:_CONFIRMED], reader.trace.columns - 1 if reader else 0
-    if reader is not None and reader.last_column([p.feature.site for p in patches], block.rows) < last:
-        read = [block.values[p.name][: len(rows)] for p in few]
-        if not close(read, reader.read(rows, features, last=last)):
-            return given_up(network)
+    few = [patches[i] for i in _some(len(patches))]
+    rows = spread(kinds_of(take(reader.batch, block.rows.numpy()))[1], CONFIRMED)
+    in_full = reader.read(block.rows[rows], [p.feature for p in few], last=last)
+    if not close([block.values[p.name][rows] for p in few], in_full):
+        return given_up(network)
+    if len(rows) > 1:
+        network.confirmed.add(key)
+    return True
+
+
+def _patches_confirmed(engine: Engine, patches: Sequence[_Patch], block: _Block, *, skips: bool) -> bool:
+    key = engine.traces, _taps(patches), skips
+    if not patches or key in engine.network.confirmed:
+        return True
+    few, rows = [patches[i] for i in _some(len(patches))], spread(block.index.numpy(), CONFIRMED)
+    pairs = [int(rows[i % len(rows)]) for i in range(len(few))]
+    skipped = min(int(p.columns[block.rows[i]]) for p, i in zip(few, pairs, strict=True))
     writes = [block.write(p, slice(i, i + 1), slice(at, at + 1)) for at, (p, i) in enumerate(zip(few, pairs, strict=True))]
     if not engine.confirmed(block.bases, block.index[pairs], [p.time for p in few], writes, skipped):
         return False
-    network.confirmed.add(key)
+    if len(rows) > 1:
+        engine.network.confirmed.add(key)
     return True
+
+
+def _taps(patches: Sequence[_Patch]) -> frozenset[Tap]:
+    return frozenset(p.feature.site.tap for p in patches)
+
+
+def _some(n: int) -> list[int]:
+    """Places from the first to the last of n, as many as are confirmed."""
+    found: list[int] = np.linspace(0, n - 1, CONFIRMED).astype(int).tolist()
+    return found

@@ -34,8 +34,8 @@ class ModuleCall:
         end: likewise.
         inputs: of each leaf of its arguments; None where that is no tensor, or depends on the batch in another way.
         outputs: of each leaf of its result, likewise.
-        known: whether all tensors among its arguments and results depend on the batch in a way that is understood, and nothing
-            else that is made in it is read after it.
+        known: whether its result can stand for the call: all tensors among its arguments and results depend on the batch in a way
+            that is understood, and nothing else that is made in it is used after it.
         flops: floating-point operations a row, those of the modules within it included, with all positions.
         flops_column: likewise for each position that is computed; zero where they are not known to depend on them.
         until: from when on its result is not needed any more.
@@ -99,7 +99,7 @@ class Trace:
         pending = list(self.children[self.calls[0].start])
         while pending:
             call = pending.pop()
-            if call.end <= time and call.known and any(leaf is not None for leaf in call.outputs):
+            if call.end <= time and call.known:
                 yield call
             elif call.start < time:
                 pending += self.children[call.start]
@@ -141,16 +141,18 @@ def _compared(two: Recording, three: Recording, whole: Recording, columns: int, 
     orders = [[(s.path, s.number, s.start, s.end) for s in run.calls] for run in (two, three, whole)]
     if not orders[0] == orders[1] == orders[2]:
         return None
-    calls = []
+    inputs, outputs, known = [], [], []
     for a, b, w in zip(two.calls, three.calls, whole.calls, strict=True):
-        inputs = _leaves(a.inputs, b.inputs, w.inputs if _alike(a.inputs, w.inputs) else a.inputs, a.sizes[0])
-        outputs = _leaves(a.outputs, b.outputs, w.outputs, w.sizes[1])
-        known = inputs is not None and outputs is not None and not a.leaks and not w.leaks
+        inputs.append(_leaves(a.inputs, b.inputs, w.inputs if _alike(a.inputs, w.inputs) else a.inputs, a.sizes[0]))
+        outputs.append(_leaves(a.outputs, b.outputs, w.outputs, w.sizes[1]))
+        gives = any(x is not None for x in outputs[-1] or ())
+        known.append(inputs[-1] is not None and gives and a.around is not None and not a.leaks and not w.leaks)
+    until = [max(times) for times in zip(two.until(known), whole.until(known), strict=True)]
+    calls = []
+    for i, (a, w) in enumerate(zip(two.calls, whole.calls, strict=True)):
         column = (w.flops - a.flops) / (columns - kept) / 2 if columns > kept else 0.0
-        leaves = inputs or (), outputs or ()
-        calls.append(
-            ModuleCall(a.path, a.number, a.start, a.end, *leaves, known, w.flops / 2, column, max(a.until, w.until), a.alone)
-        )
+        leaves = inputs[i] or (), outputs[i] or ()
+        calls.append(ModuleCall(a.path, a.number, a.start, a.end, *leaves, known[i], w.flops / 2, column, until[i], a.alone))
     return Trace(tuple(calls), columns, two.largest // 2)
 
 

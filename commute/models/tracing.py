@@ -18,6 +18,7 @@ from commute.models.trace import Leaf, Trace, compared, compared_columns
 
 BY_COLUMN = ("input_ids", "inputs_embeds", "position_ids", "token_type_ids")  # what a causal transformer takes for each column
 _PLAIN = bool | int | float | str | None  # what an argument may be that is the same for all rows
+_KEPT = 64  # traces
 _FEWEST = 3  # columns: one to skip, and two that tell from one
 
 
@@ -57,12 +58,24 @@ def traces_of(network: Passes, batch: Batch, call: Call) -> Traces | None:
     samples = [rows_of_call(call, leaves, torch.from_numpy(few[:k])) for k in (2, 3)]
     called_with = tree_flatten((samples[0].args, samples[0].kwargs))[0]
     shapes = tuple(tuple(x.shape) if isinstance(x, Tensor) else repr(x) for x in called_with)
-    key = tuple(id(m) for m in network.module.modules()), shapes
+    key = shapes, _state(network.module)
+    if len(network.traces) > _KEPT:
+        network.traces.clear()
+        network.confirmed.clear()
     if key not in network.traces:
         with torch.inference_mode(mode=False), torch.no_grad():  # which shows operations in the parts that are counted
             network.traces[key] = _traced(network.module, samples)
     found: Traces | None = network.traces[key]
     return found
+
+
+def _state(module: nn.Module) -> tuple[Any, ...]:
+    """What decides which way a pass takes: the modules, their plain attributes and those of the configuration."""
+    parts: list[Any] = []
+    for m in module.modules():
+        parts += [id(m), *(item for item in vars(m).items() if item[0] != "training" and isinstance(item[1], _PLAIN))]
+    config = vars(getattr(module, "config", module))
+    return (*parts, *(item for item in config.items() if item[0] != "training" and isinstance(item[1], _PLAIN)))
 
 
 def _traced(module: nn.Module, samples: Sequence[Call]) -> Traces | None:
@@ -71,7 +84,11 @@ def _traced(module: nn.Module, samples: Sequence[Call]) -> Traces | None:
     whole = compared(two, three, columns)
     if whole is None or not whole.calls[0].inputs:
         return None
-    return _with_late(module, samples, two, whole) or Traces(whole)
+    try:
+        found = _with_late(module, samples, two, whole)
+    except Exception:  # noqa: BLE001  # a model may keep other things than keys and values, and then columns are not skipped
+        found = None
+    return found or Traces(whole)
 
 
 def _with_late(module: nn.Module, samples: Sequence[Call], two: Recording, whole: Trace) -> Traces | None:
@@ -84,6 +101,8 @@ def _with_late(module: nn.Module, samples: Sequence[Call], two: Recording, whole
     cache = keyvalues.empty()
     samples[1].with_keys(cache).make(module)
     layers = keyvalues.filled(cache)
+    if len(layers) < len(cache.layers):
+        return None
     late = [
         columns_of_call(call, slice(skipped, None)).with_keys(keyvalues.shared(layers, torch.arange(2 + i), skipped))
         for i, call in enumerate(samples)

@@ -13,7 +13,6 @@ from commute.models.cuts import decides
 from commute.models.engine import engine_of
 from commute.models.hooks import undisturbed
 from commute.models.prepared import prepared
-from commute.models.rows import distinct_rows
 from commute.models.store import Store
 from tests.models.test_sweep import assert_same, by_interchange, prompts, spied
 
@@ -83,9 +82,7 @@ def test_interchanges_of_repeated_rows_are_those_by_hand(kind, path, whole):
 def decided(module, path, **options):
     net, _, base, source = repeated(module)
     feature = cm.Feature(net.site(path), **options)
-    first, rows = distinct_rows(source)
-    values = net.activations({"i": source["i"][first]}, [feature])[feature]
-    return decides(net, base, feature, values, rows)
+    return decides(net, base, feature, source)
 
 
 def test_bases_do_not_matter_where_all_passes_through_the_site():
