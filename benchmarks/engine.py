@@ -79,7 +79,6 @@ def _sweep(
         model,
         encode=lambda batch: {"input_ids": tokens[torch.from_numpy(batch["row"])], "use_cache": False, "logits_to_keep": 1},
         decode=decode,
-        batch_size=PAIRS,
     )
     layers = range(model.config.num_hidden_layers)
     sites = {(layer, p): network.site(path.format(layer), position=p) for layer in layers for p in positions}

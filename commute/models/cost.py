@@ -8,13 +8,14 @@ from math import isnan, nan
 class Cost:
     """Floating-point operations of modules.
 
-    Matrix products, convolutions and attention are counted, as torch's flop counter does, on two rows and scaled.
+    Matrix products, convolutions and attention are counted, as torch's flop counter does. A sweep counts them on two rows and
+    scales them, and leaves out the few rows by which it is traced and confirmed.
 
     Attributes:
         spent: by the passes that were made.
-        fewest: by passes that run each distinct source up to the last site and each distinct base once, and for each intervention
-            only the modules that end after the first site that is set, at the positions from the first one that is set. NaN where
-            it is not known what modules need.
+        fewest: by passes that run each distinct source up to the last site and each distinct base once (of those that are held
+            together), and for each intervention only the modules that end after the first site that is set, at the positions
+            from the first one that is set. NaN where it is not known what modules need.
     """
 
     spent: float = nan

@@ -299,8 +299,8 @@ class Network(Passes):
         """Interchange each site or feature by itself, with the same bases and sources.
 
         Bases and sources are run once. The passes after the interchange begin where the site is, many sites in one pass; in a
-        causal transformer they leave out the positions before the site's. This is compared with a pass in full once, and given
-        up with a `ReplayWarning` where the two differ.
+        causal transformer they leave out the positions before the site's. For each set of sites and each such way of passing this
+        is compared with passes in full on a few pairs, and given up with a `ReplayWarning` where the two differ.
 
         Args:
             base: a batch.

@@ -11,6 +11,7 @@ from torch import nn
 from torch.utils.flop_counter import FlopCounterMode
 
 import commute as cm
+from commute.models.engine import engine_of
 from tests.models import families
 
 PAIRS, LENGTH = 3, 6
@@ -289,3 +290,29 @@ def test_small_memory_gives_the_same_answers():
     small, _ = spied(model, encode, scores, memory=1)
     found = small.sweep(base, source, sites)
     assert all((found.answers[s] == expected.answers[s]).all() for s in sites)
+
+
+@pytest.mark.parametrize("positions", [[0, 1, 2, 3, 4, 5], [2, 5], [5]])
+def test_a_model_that_looks_ahead_is_found_out_in_every_mix_of_positions(positions):
+    """Its attention sees later columns, so that what comes before a patch is not the base's."""
+    model, encode, scores, base, source = prompts("llama")
+    model.config.is_causal = False
+    for layer in model.model.layers:
+        layer.self_attn.is_causal = False
+    net, kept = spied(model, lambda b: {"input_ids": encode(b)["input_ids"], "use_cache": False}, scores)
+    features = [cm.Feature(net.site("model.layers.0", position=p)) for p in positions]
+    with warnings.catch_warnings():
+        warnings.simplefilter("ignore", cm.ReplayWarning)
+        assert_same(net, kept, base, source, features)
+    assert not net.replays
+
+
+def test_what_reads_a_mask_as_a_number_does_not_keep_all_results():
+    """Models of transformers ask whether anything is masked; only that mask is then needed for good."""
+    model, encode, scores, base, _ = prompts("llama")
+    net, _ = spied(model, encode, scores)
+    with torch.no_grad():
+        calls = engine_of(net, base).trace.by_place
+    first = calls["model.layers.0", 0]
+    assert first.known
+    assert first.until <= calls["model.layers.1", 0].end

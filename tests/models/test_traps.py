@@ -181,7 +181,9 @@ def test_sweeps_of_unusual_modules(kind, rows):
     paths = [s.path for s in net.sites("*", inputs=BASE) if "experts" not in s.path]
     features = [cm.Feature(net.site(p), dims=(0, 2)) for p in paths]
     base, source = ({"i": x["i"][:rows]} for x in (BASE, SOURCE))
-    swept = network(kind(), decode=net.decode).sweep(base, source, features)
+    replayed = network(kind(), decode=net.decode)
+    swept = replayed.sweep(base, source, features)
+    assert replayed.replays or kind is not InPlace
     for feature in features:
         expected = net.interchange(base, {feature: source})
         assert np.allclose(swept.answers[feature]["score"], expected["score"], atol=1e-5), feature
@@ -312,3 +314,127 @@ def test_named_results_of_torch_can_be_patched():
 def test_compiled_modules_are_told(made):
     with pytest.raises(cm.CommuteError, match="must not be compiled"):
         network(made(M()))
+
+
+class Recurrent(M):
+    """A part whose results hold its rows on the second axis, so that it is never replayed and needs true inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.r = nn.LSTM(8, 8, batch_first=True)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.b(self.r(self.a(x))[0])).mean(1))
+
+
+class Attends(M):
+    """Attention whose first axis is that of positions."""
+
+    def __init__(self):
+        super().__init__()
+        self.attention, self.mlp = nn.MultiheadAttention(8, 2), nn.Linear(8, 8)
+
+    def forward(self, x):
+        x = self.a(x)
+        turned = x.transpose(0, 1)
+        x = x + self.attention(turned, turned, turned, need_weights=False)[0].transpose(0, 1)
+        return self.head((x + torch.tanh(self.mlp(x))).mean(1))
+
+
+@pytest.mark.parametrize(("kind", "path"), [(Recurrent, "b"), (Attends, "mlp")])
+def test_what_is_not_replayed_gets_true_inputs(kind, path):
+    """Also after a sweep of one base, in which no confusion of bases can be seen."""
+    net = network(kind(), decode=lambda x: {"answer": x.argmax(-1), "score": x[:, 1]})
+    feature = cm.Feature(net.site(path, position=1), dims=(0, 1))
+    for rows in (1, 20):
+        base, source = {"i": np.arange(rows)}, {"i": np.arange(20, 20 + rows)}
+        swept, expected = net.sweep(base, source, [feature]).answers[feature], net.interchange(base, {feature: source})
+        assert np.allclose(swept["score"], expected["score"], atol=1e-5)
+    base = {"i": np.sort(np.random.default_rng(0).integers(0, 20, 400))}
+    source = {"i": np.random.default_rng(1).integers(20, 40, 400)}
+    scores = net.interchange(base, {feature: source})["score"]
+    assert np.allclose(scores, [x["score"] for x in one_by_one(net, base, feature, source)], atol=1e-5)
+    assert net.replays
+
+
+def test_a_network_that_takes_another_way_is_traced_anew():
+    class Switches(M):
+        skip = False
+
+        def forward(self, x):
+            x = self.a(x)
+            y = self.b(x)
+            return self.head(torch.tanh(self.c(y) if self.skip else self.c(y) + x).mean(1))
+
+    net = network(Switches(), decode=lambda x: {"answer": x.argmax(-1), "score": x[:, 1]})
+    feature = cm.Feature(net.site("b"), dims=(0, 1))
+    for net.module.skip in (True, False):
+        swept, expected = net.sweep(BASE, SOURCE, [feature]).answers[feature], net.interchange(BASE, {feature: SOURCE})
+        assert np.allclose(swept["score"], expected["score"], atol=1e-5)
+
+
+class Stacks(M):
+    """Results are put on a stack by one module and taken from it by another."""
+
+    class Down(nn.Module):
+        def __init__(self, stack):
+            super().__init__()
+            self.inner, self.stack = nn.Linear(8, 8), stack
+
+        def forward(self, x):
+            x = self.inner(x)
+            self.stack.append(x)
+            return torch.tanh(x)
+
+    class Up(Down):
+        def forward(self, x):
+            return self.inner(x) + self.stack.pop()
+
+    def __init__(self):
+        super().__init__()
+        self.stack = []
+        self.down, self.up = Stacks.Down(self.stack), Stacks.Up(self.stack)
+
+    def forward(self, x):
+        return self.head(torch.tanh(self.c(self.up(self.b(self.down(self.a(x)))))).mean(1))
+
+
+@pytest.mark.filterwarnings("ignore::commute.ReplayWarning")
+def test_what_a_failed_or_stopped_pass_leaves_in_containers_is_put_back():
+    net = network(Stacks(), decode=lambda x: {"answer": x.argmax(-1), "score": x[:, 1]})
+    features = [cm.Feature(net.site(p), dims=(0, 1)) for p in ("a", "down", "b", "up", "c")]
+    swept = net.sweep(BASE, SOURCE, features)
+    fresh = network(Stacks(), decode=net.decode)
+    for feature in features:
+        assert np.allclose(swept.answers[feature]["score"], fresh.interchange(BASE, {feature: SOURCE})["score"], atol=1e-5)
+    assert net.module.stack == []
+
+
+def test_one_huge_score_does_not_hide_others():
+    class Masks(Remembers):
+        def forward(self, x):
+            scores = super().forward(x)
+            return torch.cat([scores, torch.full_like(scores[:, :1], torch.finfo(scores.dtype).min)], 1)
+
+    net = network(Masks())
+    with pytest.warns(cm.ReplayWarning):
+        net.sweep(BASE, SOURCE, [net.site("second", position=1)])
+
+
+def test_nested_sources_of_a_sweep_in_several_blocks():
+    class Deep(M):
+        def forward(self, x):
+            x = self.a(x)
+            x = x + torch.tanh(self.b(x))
+            return self.head((x + torch.tanh(self.c(x))).mean(1))
+
+    module = Deep()
+    rows = np.arange(60)
+    base, source, other = {"i": rows % 20}, {"i": rows % 7 + 20}, {"i": rows % 11 + 40}
+    answers = []
+    for memory in (1 << 30, 1 << 14):
+        net = network(module, decode=lambda x: {"answer": x.argmax(-1), "score": x[:, 1]}, memory=memory)
+        early, late = cm.Feature(net.site("a", position=0)), cm.Feature(net.site("b", position=1))
+        nested = cm.Source(source, sources={early: other})
+        answers.append(net.sweep(base, nested, [late]).answers[late]["score"])
+        assert np.allclose(answers[-1], net.interchange(base, {late: nested})["score"], atol=1e-5)
