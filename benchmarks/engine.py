@@ -55,7 +55,7 @@ def _smollm() -> list[Figure]:
         a, b = draws.choice(names, 2, replace=False)
         prompts.append(f"Then, {a} and {b} went to the store. {b} gave a book to")
     tokens = torch.tensor(tokenizer(prompts)["input_ids"])
-    return _sweep("SmolLM2-135M, last token", model, tokens, "model.layers.{}", [tokens.shape[1] - 1], bar=15, repeats=1)
+    return _sweep("SmolLM2-135M, last token", model, tokens, "model.layers.{}", [tokens.shape[1] - 1], bar=15, repeats=2)
 
 
 def _gpt2() -> Any:

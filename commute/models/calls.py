@@ -1,7 +1,7 @@
 """Calls: what a module is called with for one batch."""
 
-from collections.abc import Callable, Mapping
-from dataclasses import dataclass
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, fields, is_dataclass
 from typing import Any
 
 import torch
@@ -50,3 +50,17 @@ def without_keys(output: Any) -> Any:
     if not hasattr(output, "past_key_values"):
         return output
     return type(output)(**{k: x for k, x in output.items() if k != "past_key_values"})
+
+
+def tensors_of(value: Any) -> list[Tensor]:
+    """The tensors in a value, in containers and dataclasses within each other."""
+    if isinstance(value, Tensor):
+        return [value]
+    parts: Iterable[Any] = ()
+    if isinstance(value, (tuple, list)):
+        parts = value
+    elif isinstance(value, Mapping):
+        parts = value.values()
+    elif is_dataclass(value) and not isinstance(value, type):
+        parts = [getattr(value, f.name) for f in fields(value)]
+    return [x for part in parts for x in tensors_of(part)]

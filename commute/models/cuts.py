@@ -9,7 +9,7 @@ from commute.models.hooks import evaluating
 from commute.models.passes import Passes
 from commute.models.patches import FeatureLike, Whole
 from commute.models.positions import frame_of
-from commute.models.rows import kinds_of, spread
+from commute.models.rows import spread
 from commute.models.tracing import traces_of
 
 
@@ -22,7 +22,7 @@ def decides(network: Passes, base: Batch, feature: FeatureLike, source: Batch) -
     site = feature.site
     if site.input or site.position is not None or site.head is not None or network.finish is not None:
         return False
-    rows = spread(kinds_of(base)[1], CONFIRMED)
+    rows = spread(base, CONFIRMED)
     few, others = take(base, rows), take(base, np.roll(rows, 1))
     with evaluating(network.module), torch.no_grad(), falling_back(network):
         call = network.encoded(few)

@@ -17,9 +17,9 @@ from torch.utils._pytree import tree_flatten, tree_unflatten
 
 from commute.causal.batches import Batch, rows_of
 from commute.errors import CommuteError, ReplayWarning
-from commute.models.calls import Call, without_keys
+from commute.models.calls import Call, tensors_of, without_keys
 from commute.models.hooks import as_built, remembered, visiting
-from commute.models.passes import Passes, tensors_of
+from commute.models.passes import Passes
 from commute.models.patches import FeatureLike, Read, Window, Write, visitors
 from commute.models.positions import Frame, frame_of
 from commute.models.replay import Known, Replay, capturing, known

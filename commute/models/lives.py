@@ -8,8 +8,9 @@ import torch
 from torch import Tensor
 from torch.overrides import TorchFunctionMode
 from torch.utils._python_dispatch import TorchDispatchMode
-from torch.utils._pytree import tree_leaves
 from torch.utils.flop_counter import flop_registry
+
+from commute.models.calls import tensors_of
 
 _LEAVING = {Tensor.numpy, Tensor.tolist, Tensor.item, Tensor.__array__, Tensor.__dlpack__, Tensor.data_ptr}
 END = 1 << 62  # later than every call
@@ -166,7 +167,7 @@ class Lives(TorchDispatchMode):  # type: ignore[no-untyped-call]
 
 
 def _tensors(value: Any) -> Iterator[Tensor]:
-    return (x for x in tree_leaves(value) if isinstance(x, Tensor) and x.layout == torch.strided and x.numel())
+    return (x for x in tensors_of(value) if x.layout == torch.strided and x.numel())
 
 
 def _memories(value: Any) -> list[int]:

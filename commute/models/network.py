@@ -16,6 +16,7 @@ from commute.causal.interventions import Setting, Source
 from commute.errors import NetworkError, check, not_counts, unknown
 from commute.models.ablations import Ablation
 from commute.models.answers import AnswersLike
+from commute.models.calls import tensors_of
 from commute.models.cost import Cost
 from commute.models.cuts import decides
 from commute.models.decoding import Decode
@@ -23,7 +24,7 @@ from commute.models.engine import close
 from commute.models.heads import Part, head_sites
 from commute.models.hooks import evaluating, is_compiled, listing, ungraded
 from commute.models.language import PromptsLike, language
-from commute.models.passes import FEW, MEMORY, Encode, Finish, Passes, tensors_of
+from commute.models.passes import FEW, MEMORY, Encode, Finish, Passes
 from commute.models.patches import Change, FeatureLike, Read, Whole, of_rows
 from commute.models.positions import Positions
 from commute.models.prepared import Prepared, prepared

@@ -1,19 +1,18 @@
 """Passes: one forward pass after the other through a module, from inputs to values and labels."""
 
-from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass, field, fields, is_dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils._pytree import tree_leaves
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.errors import CommuteError, NetworkError
-from commute.models.calls import Call
+from commute.models.calls import Call, tensors_of
 from commute.models.decoding import Decode, labels_of
 from commute.models.hooks import visiting
 from commute.models.patches import Change, FeatureLike, Read, of_features, of_rows, visitors
@@ -170,23 +169,9 @@ class Passes:
         two = take(batch, slice(_TWO))
         with self.told("encode or the module", two):
             call = self.encoded(two)
-            given = sum(x.numel() for x in tree_leaves((call.args, call.kwargs)) if isinstance(x, Tensor))
+            given = sum(x.numel() for x in tensors_of((call.args, call.kwargs)))
             if self.measured is None:
                 with measuring(self.module) as widest:
                     call.make(self.module)
                 self.measured = _HELD * widest() / max(given, 1)
         return int(self.measured * given / _TWO)
-
-
-def tensors_of(output: Any) -> list[Tensor]:
-    """The tensors in what a module gave, in containers and dataclasses within each other."""
-    if isinstance(output, Tensor):
-        return [output]
-    parts: Iterable[Any] = ()
-    if isinstance(output, Mapping):
-        parts = output.values()
-    elif isinstance(output, (tuple, list)):
-        parts = output
-    elif is_dataclass(output) and not isinstance(output, type):
-        parts = [getattr(output, f.name) for f in fields(output)]
-    return [x for part in parts for x in tensors_of(part)]

@@ -55,7 +55,7 @@ class Prepared:
         key = self.engine.traces, frozenset(f.site.tap for f in values), self.skipped > 0, "together"
         if key in network.confirmed or not network.replays:
             return network.replays
-        rows = torch.from_numpy(spread(index.numpy(), CONFIRMED))
+        rows = torch.from_numpy(spread({"base": index.numpy()}, CONFIRMED))
         few, writes = index[rows], of_features(of_rows(values, rows))
         with torch.no_grad():
             same = self.engine.confirmed(self.bases, few, [self.time] * len(few), writes, self.skipped)

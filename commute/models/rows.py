@@ -12,6 +12,7 @@ from commute.models.sites import EachRow, Site
 
 Labels = Column | dict[str, Column]
 
+_SAMPLE = 4096  # rows of a batch among which distinct ones are chosen
 _MANY = 256  # rows from which repeated ones are looked for
 
 
@@ -44,9 +45,11 @@ def kinds_of(batch: Batch) -> tuple[Column, Column]:
     return distinct(batch) or (every, every)
 
 
-def spread(kinds: Column, most: int) -> Column:
-    """Places of some rows, at most one of each kind, from all over a batch [batch], given the kind of each."""
-    first = np.sort(np.unique(kinds, return_index=True)[1])
+def spread(batch: Batch, most: int) -> Column:
+    """Places of some rows, no two alike, from all over a batch."""
+    n = rows_of(batch)
+    looked_at = np.unique(np.linspace(0, n - 1, min(n, _SAMPLE)).astype(int))
+    first = np.sort(looked_at[kinds_of({v: x[looked_at] for v, x in batch.items()})[0]])
     places: Column = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
     return places
 

@@ -186,7 +186,7 @@ def _reads_confirmed(reader: Engine, patches: Sequence[_Patch], block: _Block) -
     if key in network.confirmed or reader.last_column([p.feature.site for p in patches], block.rows) == last:
         return True
     few = [patches[i] for i in _some(len(patches))]
-    rows = spread(kinds_of(take(reader.batch, block.rows.numpy()))[1], CONFIRMED)
+    rows = spread(take(reader.batch, block.rows.numpy()), CONFIRMED)
     in_full = reader.read(block.rows[rows], [p.feature for p in few], last=last)
     if not close([block.values[p.name][rows] for p in few], in_full):
         return given_up(network)
@@ -199,7 +199,7 @@ def _patches_confirmed(engine: Engine, patches: Sequence[_Patch], block: _Block,
     key = engine.traces, _taps(patches), skips
     if not patches or key in engine.network.confirmed:
         return True
-    few, rows = [patches[i] for i in _some(len(patches))], spread(block.index.numpy(), CONFIRMED)
+    few, rows = [patches[i] for i in _some(len(patches))], spread({"base": block.index.numpy()}, CONFIRMED)
     pairs = [int(rows[i % len(rows)]) for i in range(len(few))]
     skipped = min(int(p.columns[block.rows[i]]) for p, i in zip(few, pairs, strict=True))
     writes = [block.write(p, slice(i, i + 1), slice(at, at + 1)) for at, (p, i) in enumerate(zip(few, pairs, strict=True))]
