@@ -30,7 +30,7 @@ from commute.models.trace import Leaf, Trace
 from commute.models.tracing import Traces, columns_of_call, rows_of_call, traces_of
 
 CONFIRMED = 6  # rows in which passes are compared with passes in full
-_SAME = 1e-4  # difference that rounding may make, against the largest output
+_SAME = 1e-4  # difference that rounding may make in single precision, against the largest of the numbers that differ
 
 
 @dataclass(frozen=True, eq=False)
@@ -294,12 +294,10 @@ def _close(x: Tensor, y: Tensor) -> bool:
 
 
 def _first_columns(output: Any, columns: int, leaves: Sequence[Leaf | None]) -> list[Tensor | None]:
-    """The first columns of the tensors of an output that have any."""
-    flat = tree_flatten(output)[0]
-    there = [leaf is not None and leaf.rows and leaf.columns is not None for leaf in leaves]
+    """The first columns of the tensors of an output that have any; None for others."""
     return [
-        x.narrow(leaf.columns, 0, columns) if has and leaf is not None and leaf.columns is not None else None
-        for x, leaf, has in zip(flat, leaves, there, strict=True)
+        x.narrow(leaf.columns, 0, columns) if leaf is not None and leaf.rows and leaf.columns is not None else None
+        for x, leaf in zip(tree_flatten(output)[0], leaves, strict=True)
     ]
 
 

@@ -39,7 +39,7 @@ class Passes:
 
     Attributes:
         replays: whether what is known of some passes may be replayed in others; given up where that was seen to differ.
-        confirmed: sets of taps at which replaying was compared with a pass in full.
+        confirmed: where and how replaying was compared with passes in full: traces, sets of taps, and ways of passing.
         traces: by what the module is made of and called with.
         measured: bytes that a pass takes for each number that the module is called with, about; None until a pass is measured.
         store: room for what is kept of passes, within `memory`.

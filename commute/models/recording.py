@@ -75,7 +75,7 @@ class _Recorder:
         self._counts[path] = begun.number + 1
         self.seen.append(begun)
         self._open.append((begun, len(self.seen) - 1))
-        self._tell_lives()
+        self._keep_time()
 
     def after(self, output: Any) -> None:
         """The call that began last ends."""
@@ -87,13 +87,13 @@ class _Recorder:
         ended.sizes = (ended.sizes[0], _sizes(output))
         ended.flops = self._spent() - ended.flops
         ended.result = output
-        self._tell_lives()
+        self._keep_time()
 
     def _passed(self) -> int:
         self.time += 1
         return self.time - 1
 
-    def _tell_lives(self) -> None:
+    def _keep_time(self) -> None:
         if self.lives is not None and self._open:
             self.lives.now, self.lives.inside = self.time, self._open[-1][1]
 
@@ -115,12 +115,12 @@ def record_costs(module: nn.Module, call: Call) -> Recording:
     recorder = _Recorder(lives)
     with lives, Escapes(lives), _hooked(module, recorder.before, recorder.after):
         call.make(module)
-    _tell_lives(recorder.seen, lives, recorder.time)
+    _judge(recorder.seen, lives, recorder.time)
     return Recording(recorder.seen, lives)
 
 
-def _tell_lives(seen: Sequence[Seen], lives: Lives, times: int) -> None:
-    """Note in each call what is needed of it and beside it."""
+def _judge(seen: Sequence[Seen], lives: Lives, times: int) -> None:
+    """Note in each call whether it leaks, and whether after it its result alone is needed."""
     needed = lives.counts(times)
     results, ends = [c.result for c in seen], [c.end for c in seen]
     leaking = lives.leaking(results, ends, [c.around for c in seen])

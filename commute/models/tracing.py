@@ -71,11 +71,10 @@ def traces_of(network: Passes, batch: Batch, call: Call) -> Traces | None:
 
 def _state(module: nn.Module) -> tuple[Any, ...]:
     """What decides which way a pass takes: the modules, their plain attributes and those of the configuration."""
-    parts: list[Any] = []
-    for m in module.modules():
-        parts += [id(m), *(item for item in vars(m).items() if item[0] != "training" and isinstance(item[1], _PLAIN))]
-    config = vars(getattr(module, "config", module))
-    return (*parts, *(item for item in config.items() if item[0] != "training" and isinstance(item[1], _PLAIN)))
+    config = getattr(module, "config", None)
+    holders = [*module.modules(), *([config] if hasattr(config, "__dict__") else [])]
+    plain = ((name, x) for holder in holders for name, x in vars(holder).items() if isinstance(x, _PLAIN) and name != "training")
+    return (*map(id, module.modules()), *plain)
 
 
 def _traced(module: nn.Module, samples: Sequence[Call]) -> Traces | None:

@@ -417,8 +417,10 @@ def test_one_huge_score_does_not_hide_others():
             return torch.cat([scores, torch.full_like(scores[:, :1], torch.finfo(scores.dtype).min)], 1)
 
     net = network(Masks())
+    feature = cm.Feature(net.site("second", position=1))
+    expected = one_by_one(net, BASE, feature, SOURCE)
     with pytest.warns(cm.ReplayWarning):
-        net.sweep(BASE, SOURCE, [net.site("second", position=1)])
+        assert net.sweep(BASE, SOURCE, [feature]).answers[feature].tolist() == expected
 
 
 def test_nested_sources_of_a_sweep_in_several_blocks():
