@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 from commute.alignments.alignment import Alignment
 from commute.alignments.search import run_search
 from commute.errors import ClaimError
-from commute.proofs.fingerprint import fingerprint
+from commute.alignments.fingerprint import fingerprint
 from commute.proofs.judge import judge
 from commute.proofs.verdict import SearchedSite, Verdict
 from commute.runs.directory import RunDirectory
