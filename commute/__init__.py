@@ -9,13 +9,31 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from commute.alignments.accuracy import Accuracy, interchange_accuracy
     from commute.alignments.alignment import Alignment
+    from commute.alignments.binary_mask import BinaryMask
+    from commute.alignments.boundless import BoundlessDAS
     from commute.alignments.das import DAS
     from commute.alignments.feature import Feature
-    from commute.alignments.featurizers import Identity, Orthogonal
+    from commute.alignments.featurizers import (
+        PCA,
+        Affine,
+        Composed,
+        Identity,
+        Invertible,
+        Mask,
+        Orthogonal,
+        SparseAutoencoder,
+        reconstruction_error,
+    )
     from commute.alignments.from_pyvene import from_pyvene
+    from commute.alignments.full_vector import FullVector
     from commute.alignments.hypotheses import Comparison, compare_hypotheses
-    from commute.alignments.search import SearchResult, search
-    from commute.alignments.spec import Search
+    from commute.alignments.nonlinear import NonlinearDAS
+    from commute.alignments.principal import PrincipalComponents
+    from commute.alignments.probe import Probe
+    from commute.alignments.result import SearchResult
+    from commute.alignments.search import search
+    from commute.alignments.selection import Selection
+    from commute.alignments.spec import Halving, Search
     from commute.alignments.to_pyvene import to_pyvene
     from commute.causal import library
     from commute.causal.approximate import Approximation, approximation
@@ -27,6 +45,7 @@ if TYPE_CHECKING:
     from commute.causal.model import CausalModel
     from commute.causal.pairs import Pairs
     from commute.causal.tau import Tau
+    from commute.cli.progress import progress
     from commute.errors import CommuteError, ReplayWarning, SlowWarning
     from commute.models import zoo
     from commute.models.ablations import Mean, Noise, Resample, Zero
@@ -45,33 +64,47 @@ __version__ = "0.1.0"
 
 _HOMES = {
     "Accuracy": "alignments.accuracy",
+    "Affine": "alignments.featurizers",
     "Alignment": "alignments.alignment",
     "Approximation": "causal.approximate",
+    "BinaryMask": "alignments.binary_mask",
     "Bool": "causal.domains",
+    "BoundlessDAS": "alignments.boundless",
     "CausalModel": "causal.model",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
     "Comparison": "alignments.hypotheses",
+    "Composed": "alignments.featurizers",
     "Cost": "models.cost",
     "DAS": "alignments.das",
     "Feature": "alignments.feature",
     "Finite": "causal.domains",
+    "FullVector": "alignments.full_vector",
     "Generated": "models.answers",
+    "Halving": "alignments.spec",
     "Identity": "alignments.featurizers",
     "Interval": "causal.domains",
+    "Invertible": "alignments.featurizers",
+    "Mask": "alignments.featurizers",
     "Mean": "models.ablations",
     "Network": "models.network",
     "Noise": "models.ablations",
+    "NonlinearDAS": "alignments.nonlinear",
     "Orthogonal": "alignments.featurizers",
+    "PCA": "alignments.featurizers",
     "Pairs": "causal.pairs",
+    "PrincipalComponents": "alignments.principal",
+    "Probe": "alignments.probe",
     "Prompt": "models.prompts",
     "ReplayWarning": "errors",
     "Resample": "models.ablations",
     "Search": "alignments.spec",
-    "SearchResult": "alignments.search",
+    "SearchResult": "alignments.result",
+    "Selection": "alignments.selection",
     "Site": "models.sites",
     "SlowWarning": "errors",
     "Source": "causal.interventions",
+    "SparseAutoencoder": "alignments.featurizers",
     "Sweep": "models.sweep",
     "Table": "causal.mechanisms",
     "Tau": "causal.tau",
@@ -89,6 +122,8 @@ _HOMES = {
     "interchange_accuracy": "alignments.accuracy",
     "library": "causal",
     "pairs": "causal.designs",
+    "progress": "cli.progress",
+    "reconstruction_error": "alignments.featurizers",
     "search": "alignments.search",
     "to_pyvene": "alignments.to_pyvene",
     "verify": "proofs.verify",
@@ -97,33 +132,47 @@ _HOMES = {
 
 __all__ = [
     "DAS",
+    "PCA",
     "Accuracy",
+    "Affine",
     "Alignment",
     "Approximation",
+    "BinaryMask",
     "Bool",
+    "BoundlessDAS",
     "CausalModel",
     "Claim",
     "CommuteError",
     "Comparison",
+    "Composed",
     "Cost",
     "Feature",
     "Finite",
+    "FullVector",
     "Generated",
+    "Halving",
     "Identity",
     "Interval",
+    "Invertible",
+    "Mask",
     "Mean",
     "Network",
     "Noise",
+    "NonlinearDAS",
     "Orthogonal",
     "Pairs",
+    "PrincipalComponents",
+    "Probe",
     "Prompt",
     "ReplayWarning",
     "Resample",
     "Search",
     "SearchResult",
+    "Selection",
     "Site",
     "SlowWarning",
     "Source",
+    "SparseAutoencoder",
     "Sweep",
     "Table",
     "Tau",
@@ -141,6 +190,8 @@ __all__ = [
     "interchange_accuracy",
     "library",
     "pairs",
+    "progress",
+    "reconstruction_error",
     "search",
     "to_pyvene",
     "verify",

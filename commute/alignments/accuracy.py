@@ -127,7 +127,7 @@ def _counted(pairs: Pairs, right: Column, alone: Any, confidence: float, cost: C
 
 
 def _sources(alignment: Alignment, pairs: Pairs) -> dict[Any, Batch]:
-    return {alignment[v]: source for v, source in pairs.sources.items()}
+    return {feature: source for v, source in pairs.sources.items() for feature in alignment.parts(v)}
 
 
 def agreement(network: Network, alignment: Alignment, pairs: Pairs) -> Column:

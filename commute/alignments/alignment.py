@@ -1,21 +1,23 @@
 """Alignments: which feature of the network each variable of the algorithm is."""
 
 import json
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from typing import Any
 
 from safetensors import SafetensorError
 from safetensors.torch import load, save
+from torch import Tensor
 
 from commute.alignments.feature import Feature
-from commute.alignments.featurizers import KINDS
-from commute.alignments.spec import Search
+from commute.alignments.featurizers import stored
+from commute.alignments.spec import Found, Search
 from commute.errors import AlignmentError, check, unknown
 from commute.models.sites import Site
 from commute.runs.files import write_atomically
 
-_VERSION = 1
+_VERSION = 2
 
 
 @dataclass(frozen=True)
@@ -23,32 +25,44 @@ class Alignment(Mapping[str, Feature]):
     """The feature of each aligned variable (Π of 2301.04709).
 
     Attributes:
-        features: variable -> feature.
-        search: the search that found it, if one did; a verdict repeats it on its controls.
+        features: variable -> feature, or a list of features at several sites that are interchanged together.
+        found: the search that found it, if one did; a verdict repeats it on its controls.
 
     Raises:
         AlignmentError: when two variables share coordinates of one site.
     """
 
-    features: Mapping[str, Feature]
-    search: Search | None = None
+    features: Mapping[str, Feature | Sequence[Feature]]
+    found: Found | None = None
 
     def __post_init__(self) -> None:
+        several = {v: (f,) if isinstance(f, Feature) else f for v, f in self.features.items()}
         problems = [
-            f"the feature of {v!r} must be a Feature; given {f!r}" for v, f in self.features.items() if not isinstance(f, Feature)
+            f"the feature of {v!r} must be a Feature, or a list of them; given {self.features[v]!r}"
+            for v, fs in several.items()
+            if not isinstance(fs, Sequence) or not fs or not all(isinstance(f, Feature) for f in fs)
         ]
-        check(problems or _overlaps(self.features), AlignmentError, "the alignment")
-        if self.search is not None:
-            extra = [v for v in self.features if v not in self.search.variables]
-            check([unknown("variable", v, self.search.variables) for v in extra], AlignmentError, "the alignment's search")
-        if not self.features:
+        check(problems or _overlaps(several), AlignmentError, "the alignment")
+        if self.found is not None:
+            known = self.found.search.variables
+            check([unknown("variable", v, known) for v in several if v not in known], AlignmentError, "the alignment's search")
+        if not several:
             raise AlignmentError("the alignment aligns no variable; give at least one, {'variable': Feature(…)}")
-        object.__setattr__(self, "features", dict(self.features))
+        object.__setattr__(self, "features", {v: tuple(fs) for v, fs in several.items()})
 
-    def __getitem__(self, variable: str) -> Feature:
+    def parts(self, variable: str) -> tuple[Feature, ...]:
+        """The features of a variable, one at each of its sites."""
         if variable not in self.features:
             raise AlignmentError(unknown("aligned variable", variable, self.features))
-        return self.features[variable]
+        return tuple(self.features[variable])  # type: ignore[arg-type]  # as made in __post_init__
+
+    def __getitem__(self, variable: str) -> Feature:
+        feature, *more = self.parts(variable)
+        if more:
+            raise AlignmentError(
+                f"{variable!r} has features at {1 + len(more)} sites; alignment.parts({variable!r}) are all of them"
+            )
+        return feature
 
     def __contains__(self, variable: object) -> bool:
         return variable in self.features
@@ -59,22 +73,54 @@ class Alignment(Mapping[str, Feature]):
     def __len__(self) -> int:
         return len(self.features)
 
+    @property
+    def sites(self) -> list[Site]:
+        """All sites, each once."""
+        return list(dict.fromkeys(f.site for v in self for f in self.parts(v)))
+
+    def to_record(self) -> tuple[dict[str, Any], dict[str, Tensor]]:
+        """The alignment as JSON values and tensors; a rotation that features share is kept once."""
+        views = list(dict.fromkeys(f.featurizer for v in self for f in self.parts(v)))
+        kept = [stored.to_record(view) for view in views]
+        tensors = {f"{i}.{k}": x for i, (_, own) in enumerate(kept) for k, x in own.items()}
+        found = None
+        if self.found is not None:
+            search, own = self.found.search.to_record()
+            tensors |= {f"search.{k}": x for k, x in own.items()}
+            found = {"search": search, "seed": self.found.seed, "candidates": self.found.candidates}
+        features = {
+            v: [{"site": f.site.to_record(), "featurizer": views.index(f.featurizer), "dims": f.dims} for f in self.parts(v)]
+            for v in self
+        }
+        return {"version": _VERSION, "found": found, "featurizers": [r for r, _ in kept], "features": features}, tensors
+
+    @classmethod
+    def from_record(cls, record: Mapping[str, Any], tensors: Mapping[str, Tensor]) -> "Alignment":
+        """The alignment that `to_record` wrote.
+
+        Raises:
+            AlignmentError: for another version, and what this package does not have.
+        """
+        if record["version"] != _VERSION:
+            raise AlignmentError(f"this is an alignment of version {record['version']}; version {_VERSION} is read")
+        views = [stored.from_record(r, _under(f"{i}.", tensors)) for i, r in enumerate(record["featurizers"])]
+        features = {
+            v: [
+                Feature(Site.from_record(f["site"]), views[f["featurizer"]], None if f["dims"] is None else tuple(f["dims"]))
+                for f in parts
+            ]
+            for v, parts in record["features"].items()
+        }
+        found = record["found"]
+        if found is not None:
+            found = Found(Search.from_record(found["search"], _under("search.", tensors)), found["seed"], found["candidates"])
+        return cls(features, found)
+
     def save(self, folder: str | Path) -> None:
         """Write `alignment.json` and `alignment.safetensors` into `folder`, which is made if needed."""
-        folder = Path(folder)
-        kinds = list(dict.fromkeys(f.featurizer for f in self.features.values()))  # a rotation shared is stored once
-        tensors = {f"{i}.{k}": x.contiguous() for i, kind in enumerate(kinds) for k, x in kind.tensors().items()}
-        record = {
-            "version": _VERSION,
-            "search": self.search and self.search.to_record(),
-            "featurizers": [type(kind).__name__ for kind in kinds],
-            "features": {
-                v: {"site": f.site.to_record(), "featurizer": kinds.index(f.featurizer), "dims": f.dims}
-                for v, f in self.features.items()
-            },
-        }
-        write_atomically(folder / "alignment.safetensors", save(tensors))
-        write_atomically(folder / "alignment.json", (json.dumps(record, indent=2, default=int) + "\n").encode())
+        record, tensors = self.to_record()
+        write_atomically(Path(folder) / "alignment.safetensors", save(tensors))
+        write_atomically(Path(folder) / "alignment.json", (json.dumps(record, indent=2, default=int) + "\n").encode())
 
     @classmethod
     def load(cls, folder: str | Path) -> "Alignment":
@@ -86,27 +132,20 @@ class Alignment(Mapping[str, Feature]):
         folder = Path(folder)
         try:
             record = json.loads((folder / "alignment.json").read_text())
-            if record["version"] != _VERSION:
-                raise AlignmentError(f"{folder} holds an alignment of version {record['version']}; this reads version {_VERSION}")
-            stored = load((folder / "alignment.safetensors").read_bytes())
-            kinds = []
-            for i, kind in enumerate(record["featurizers"]):
-                if kind not in KINDS:
-                    raise AlignmentError(f"{folder}: {unknown('featurizer', kind, KINDS)}")
-                kinds.append(KINDS[kind](**{k.split(".", 1)[1]: x for k, x in stored.items() if k.startswith(f"{i}.")}))
-            features = {
-                v: Feature(Site.from_record(f["site"]), kinds[f["featurizer"]], None if f["dims"] is None else tuple(f["dims"]))
-                for v, f in record["features"].items()
-            }
-            search = record["search"] and Search.from_record(record["search"])
+            return cls.from_record(record, load((folder / "alignment.safetensors").read_bytes()))
+        except AlignmentError as error:
+            raise AlignmentError(f"{folder}: {error}") from error
         except (OSError, ValueError, KeyError, TypeError, IndexError, SafetensorError) as error:
             raise AlignmentError(f"{folder} does not hold a saved alignment: {type(error).__name__}: {error}") from error
-        return cls(features, search)
 
 
-def _overlaps(features: Mapping[str, Feature]) -> list[str]:
-    """Variables whose features share coordinates, which could then not be set independently."""
-    items = list(features.items())
+def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
+    return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+
+
+def _overlaps(features: Mapping[str, Sequence[Feature]]) -> list[str]:
+    """Features that share coordinates, which could then not be set independently."""
+    items = [(v, f) for v, fs in features.items() for f in fs]
     problems = []
     for i, (v, f) in enumerate(items):
         for w, g in items[:i]:

@@ -1,115 +1,160 @@
 """Distributed alignment search (2303.02536)."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, fields
+from typing import Any, Literal, get_args
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from commute.alignments.feature import Feature
-from commute.alignments.featurizers import Orthogonal
-from commute.alignments.training import TrainingPairs, worst_slice
-from commute.errors import AlignmentError, check, not_counts
-from commute.models.hooks import undisturbed
-from commute.models.sites import Site
-from commute.runs.seeds import torch_seed
+from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
+from commute.alignments.method import At
+from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
+from commute.alignments.supervised import Kind, directions
+from commute.errors import AlignmentError, check, not_counts, unknown
+
+Start = Literal["random"] | Kind
+STARTS: tuple[str, ...] = ("random", *get_args(Kind))
+
+_NOISE = 0.1  # of a supervised start's length, added to each of its columns in restarts after the first
 
 
 @dataclass(frozen=True)
 class DAS:
     """One rotation of a site, trained by gradient descent so that interchanging its coordinates does what the algorithm does.
 
-    Every variable gets `dims` coordinates of its own; all are trained jointly, on single and joint interchanges in turn. The
-    rotation is the orthonormal factor of a free matrix; the best of the restarts is kept, judged on pairs not trained on.
+    Every variable gets coordinates of its own; all are trained jointly, on single and joint interchanges in turn.
 
     Attributes:
-        dims: coordinates a variable.
-        steps: gradient steps of each restart (Adam, cosine schedule).
+        dims: coordinates a variable; a list of numbers to try each; a mapping gives each variable its own.
+        steps: gradient steps at most (Adam, cosine schedule).
         batch: pairs a step.
-        learning_rate: at the start.
-        restarts: random starts at most; a start that makes no error on the selection pairs is the last.
+        learning_rate: at the start; a list to try each.
+        restarts: starts at each site, trained side by side.
+        start_from: a random rotation, or directions in closed form: `means`, `lda`, `ridge` or `components` (see `directions`).
+        parametrisation: of orthonormal columns: `qr`, `cayley`, `exponential` or `householder`.
+        patience: checks on the selection pairs without a better result, after which training stops.
     """
 
-    dims: int = 8
+    dims: int | Sequence[int] | Mapping[str, int] = 8
     steps: int = 400
     batch: int = 256
-    learning_rate: float = 0.1
+    learning_rate: float | Sequence[float] = 0.1
     restarts: int = 2
+    start_from: Start = "random"
+    parametrisation: Parametrisation = "qr"
+    patience: int = 5
 
     def __post_init__(self) -> None:
-        low = not_counts(dims=self.dims, steps=self.steps, batch=self.batch, restarts=self.restarts)
-        if not isinstance(self.learning_rate, (int, float)) or not self.learning_rate > 0:
-            low.append(f"learning_rate must be positive; given {self.learning_rate!r}")
+        as_plain(self)
+        low = trained_problems(self.steps, self.batch, self.learning_rate, self.restarts, self.patience)
+        low += dims_problems(self.dims)
+        if self.start_from not in STARTS:
+            low.append(unknown("start", self.start_from, STARTS))
+        if self.parametrisation not in get_args(Parametrisation):
+            low.append(unknown("parametrisation", self.parametrisation, get_args(Parametrisation)))
         check(low, AlignmentError, "DAS")
 
-    def fit(
-        self,
-        site: Site,
-        train: Sequence[TrainingPairs],
-        select: Sequence[TrainingPairs],
-        generator: np.random.Generator,
-    ) -> Mapping[str, Feature]:
-        """The feature of each variable at `site`.
+    def basis(self, at: At) -> Featurizer:
+        """The site's own coordinates."""
+        del at
+        return Identity()
 
-        Args:
-            site: where.
-            train: pairs to train on, one set of variables an item.
-            select: pairs to choose among restarts by, likewise.
-            generator: for starts and batches.
+    def start(self, at: At, generator: torch.Generator, restart: int) -> Parameters:
+        """A rotation's parameters, at a random or a supervised start.
 
         Raises:
             AlignmentError: when the site is narrower than the coordinates that are needed.
         """
-        vectors = {v: x for p in train for v, x in p.vectors.items()}
-        width, needed = next(iter(vectors.values())).shape[1], self.dims * len(vectors)
-        if needed > width:
-            raise AlignmentError(f"DAS(dims={self.dims}) for {len(vectors)} variables needs {needed} dims; {site} has {width}")
-        best: tuple[float, Mapping[str, Feature]] = -1.0, {}
-        with undisturbed(train[0].network.module), torch.enable_grad():
-            for _ in range(self.restarts):
-                directions = self._train(site, list(vectors), width, train, generator)
-                features = self._features(site, list(vectors), directions)
-                iia = worst_slice(select, features)
-                if iia > best[0]:
-                    best = iia, features
-                if iia == 1:
-                    break
-        return best[1]
+        sizes = sizes_of(self.dims, at.variables)
+        if sum(sizes) > at.width:
+            n = len(at.variables)
+            raise AlignmentError(f"DAS(dims={self.dims}) for {n} variables needs {sum(sizes)} dims; {at.site} has {at.width}")
+        drawn = torch.randn(at.width, sum(sizes), generator=generator)
+        if self.start_from == "random":
+            return free_parameters(self.parametrisation, torch.linalg.qr(drawn).Q, generator)
+        found = [directions(self.start_from, *at.vectors(v), k, generator) for v, k in zip(at.variables, sizes, strict=True)]
+        noise = _NOISE * drawn / at.width**0.5 if restart else 0 * drawn
+        return free_parameters(self.parametrisation, torch.linalg.qr(torch.cat(found, 1) + noise).Q, generator)
 
-    def _train(
-        self,
-        site: Site,
-        variables: Sequence[str],
-        width: int,
-        train: Sequence[TrainingPairs],
-        generator: np.random.Generator,
-    ) -> Tensor:
-        draws = torch.Generator().manual_seed(torch_seed(generator))
-        free = torch.randn(width, self.dims * len(variables), generator=draws).requires_grad_()
-        optimizer = torch.optim.Adam([free], lr=self.learning_rate)
-        schedule = torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, self.steps)
-        for step in range(self.steps):
-            pairs = train[step % len(train)]
-            rows = torch.randint(len(pairs.pairs), (self.batch,), generator=draws)
-            features = self._features(site, variables, torch.linalg.qr(free).Q)
-            scores = pairs.scores(features, rows).float()
-            loss = cross_entropy(scores, pairs.choices[rows].to(scores.device))
-            if not loss.requires_grad:
-                raise AlignmentError(
-                    f"the network's answer does not depend on {site} by a gradient, so DAS cannot be trained there"
-                )
-            if not loss.isfinite():
-                raise AlignmentError(f"the loss of DAS at {site} is {loss.item()} in step {step}; try a smaller learning_rate")
-            optimizer.zero_grad()
-            loss.backward()  # type: ignore[no-untyped-call]
-            optimizer.step()
-            schedule.step()
-        directions: Tensor = torch.linalg.qr(free.detach()).Q
-        return directions
+    def patch(self, parameters: Parameters, held: Tensor, sources: Mapping[str, Tensor], at: At, progress: float) -> Tensor:
+        """The vectors with each set variable's coordinates taken from its source."""
+        del progress
+        q, columns = orthonormal(self.parametrisation, parameters), columns_of(self.dims, at.variables)
+        parts = {v: q[..., columns[v]] for v in sources}
+        moved = [(x - held) @ parts[v] for v, x in sources.items()]
+        return held + torch.cat(moved, -1) @ torch.cat(list(parts.values()), -1).mT
 
-    def _features(self, site: Site, variables: Sequence[str], directions: Tensor) -> Mapping[str, Feature]:
-        rotation = Orthogonal(directions)
-        d = self.dims
-        return {v: Feature(site, rotation, tuple(range(i * d, (i + 1) * d))) for i, v in enumerate(variables)}
+    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+        """Nothing."""
+        del at
+        return parameters["free"].new_zeros(len(parameters["free"]))
+
+    def hardened(self, parameters: Parameters, at: At) -> Parameters:
+        """The parameters themselves."""
+        del at
+        return parameters
+
+    def features(self, parameters: Parameters, at: At) -> Mapping[str, Feature]:
+        """Coordinates of one rotation."""
+        stacked = {k: x.detach().double()[None] for k, x in parameters.items()}
+        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0].float())
+        columns = columns_of(self.dims, at.variables)
+        return {v: Feature(at.site, rotation, tuple(range(columns[v].start, columns[v].stop))) for v in at.variables}
+
+
+def as_plain(method: Any) -> None:
+    """Keep a method's numbers as Python's own, and lists of them as tuples, so that equal options are equal records."""
+    for option in fields(method):
+        value = getattr(method, option.name)
+        if isinstance(value, (list, tuple)):
+            object.__setattr__(method, option.name, tuple(map(_plain, value)))
+        elif isinstance(value, Mapping):
+            object.__setattr__(method, option.name, {v: _plain(x) for v, x in value.items()})
+        else:
+            object.__setattr__(method, option.name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def sizes_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequence[str]) -> list[int]:
+    """How many coordinates each variable gets.
+
+    Raises:
+        AlignmentError: when a mapping does not name the variables.
+    """
+    if isinstance(dims, Mapping):
+        check([unknown("number of dims of", v, dims) for v in variables if v not in dims], AlignmentError, "dims")
+        return [dims[v] for v in variables]
+    if not isinstance(dims, int):
+        raise AlignmentError(f"dims {dims} are tried one after the other by a search; a single fit needs one number")
+    return [dims] * len(variables)
+
+
+def columns_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequence[str]) -> dict[str, slice]:
+    """The coordinates of each variable."""
+    sizes = sizes_of(dims, variables)
+    return {v: slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i, v in enumerate(variables)}
+
+
+def dims_problems(dims: object) -> list[str]:
+    """What is wrong with a number of dims, a list of them, or a mapping from variables."""
+    if isinstance(dims, Mapping):
+        return not_counts(**{f"dims of {v}": d for v, d in dims.items()}) if dims else ["dims names no variable"]
+    if isinstance(dims, Sequence) and not isinstance(dims, str):
+        return not_counts(**{f"dims[{i}]": d for i, d in enumerate(dims)}) if dims else ["dims lists no number to try"]
+    return not_counts(dims=dims)
+
+
+def trained_problems(steps: object, batch: object, learning_rate: object, restarts: object, patience: object) -> list[str]:
+    """What is wrong with the options that all trained methods have."""
+    problems = not_counts(steps=steps, batch=batch, restarts=restarts, patience=patience)
+    rates = learning_rate if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str) else [learning_rate]
+    wrong = [r for r in rates if not isinstance(r, (int, float)) or not r > 0]
+    if wrong or not rates:
+        problems.append(f"learning_rate must be positive; given {learning_rate!r}")
+    return problems

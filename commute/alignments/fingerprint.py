@@ -12,6 +12,7 @@ import torch
 from torch import Tensor
 
 from commute.alignments.alignment import Alignment
+from commute.alignments.featurizers import stored
 from commute.alignments.spec import Search
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
@@ -33,15 +34,21 @@ def fingerprint(algorithm: CausalModel, network: Network, alignment: Alignment |
     hashes = {"algorithm": _hash(_about_algorithm(algorithm, probes)), "network": _hash(_about_network(network, probes))}
     if alignment is not None:
         hashes["alignment"] = _hash(
-            {
-                v: [str(f.site), f.dims, type(f.featurizer).__name__, {k: _tensor(x) for k, x in f.featurizer.tensors().items()}]
-                for v, f in alignment.items()
-            }
+            {v: [[str(f.site), f.dims, *_record(stored.to_record(f.featurizer))] for f in alignment.parts(v)] for v in alignment}
         )
-    spec = search or (alignment.search if alignment is not None else None)
+    found = alignment.found if alignment is not None else None
+    spec = search or (None if found is None else found.search)
     if spec is not None:
-        hashes["search"] = _hash([spec.to_record(), _source(type(spec.method))])
+        hashes["search"] = _hash(
+            [*_record(spec.to_record()), _source(type(spec.method)), found and [found.seed, found.candidates]]
+        )
     return hashes
+
+
+def _record(kept: tuple[Any, Mapping[str, Tensor]]) -> list[Any]:
+    """A record with hashes in place of its tensors."""
+    record, tensors = kept
+    return [record, {k: _tensor(x) for k, x in tensors.items()}]
 
 
 def _about_algorithm(algorithm: CausalModel, probes: Mapping[str, Any]) -> list[Any]:

@@ -1,69 +1,134 @@
-"""Pairs made ready for training alignments: bases and sources are run once, for all sites, and what is needed of them kept."""
+"""Pairs made ready for fitting alignments: bases and sources are run once, for all places, and what is needed of them kept."""
 
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
 from torch import Tensor
+from torch.nn.functional import cross_entropy
+from torch.utils.flop_counter import FlopCounterMode
 
-from commute.alignments.binomial import Count, count
 from commute.alignments.feature import Feature
-from commute.causal.batches import rows_of, take
+from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
 from commute.models.hooks import evaluating
 from commute.models.network import Network
 from commute.models.passes import FEW
-from commute.models.prepared import Prepared, prepared
+from commute.models.prepared import Prepared, prepared, together
 from commute.models.sites import Site
 
 if TYPE_CHECKING:
     from commute.models.patches import Change, FeatureLike
 
-_EPOCHS = 10  # how often a pair is patched at a site, about: in training and in choosing among restarts
+Place = tuple[Site, ...]  # where variables are, together: one site, or several of which each holds a part or a copy of them
+Features = Mapping[str, Sequence[Feature]]  # the features of each variable, at one or more sites
+Values = Mapping["FeatureLike", "Tensor | Change"]
+
+_EPOCHS = 10  # how often a pair is patched at a place, about: in training and in choosing among restarts
+
+
+@dataclass
+class Meter:
+    """Module-FLOPs that were spent; a tally, the one thing here that changes."""
+
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Drawn:
+    """Pairs of a set of variables, and the value that each variable has in its source, as a code, [pairs]."""
+
+    pairs: Pairs
+    values: Batch
 
 
 @dataclass(frozen=True, eq=False)
 class TrainingPairs:
-    """Pairs made ready for interchanges at one site.
+    """Pairs made ready for interchanges at one place.
 
     Attributes:
         network: the network.
         readout: the decision that its decode makes.
+        place: the sites.
         pairs: the pairs.
-        vectors: of each variable's source at the site, [pairs, width].
+        values: the value of each variable in its source, as a code, [pairs].
+        vectors: of each variable's source at each of the sites, [pairs, width].
         choices: the choice that is right, [pairs].
-        ready: the bases, of which only what comes after the site is run; None where that is no gain.
+        ready: the bases, of which only what comes after the place is run; None where that is no gain.
+        flops: that a row takes in a pass.
+        meter: of what passes took.
     """
 
     network: Network
     readout: Readout
+    place: Place
     pairs: Pairs
-    vectors: Mapping[str, Tensor]
+    values: Batch
+    vectors: Mapping[str, tuple[Tensor, ...]]
     choices: Tensor
     ready: Prepared | None
+    flops: float
+    meter: Meter = field(default_factory=Meter)
 
-    def scores(self, features: Mapping[str, Feature], rows: Tensor) -> Tensor:
-        """The scores of all choices after the interchange in the given rows, [rows, choices], with gradients."""
-        values: dict[FeatureLike, Tensor | Change] = {features[v]: features[v].read(x[rows]) for v, x in self.vectors.items()}
-        places = rows.numpy()
-        if self.ready is None:
-            output = self.network.call(take(self.pairs.base, places), values, rows=places)
-        else:
-            output = self.ready.output(places, values)
-        return self.readout.scores(output, len(rows))
+    def __len__(self) -> int:
+        return len(self.pairs)
 
-    def worst(self, features: Mapping[str, Feature]) -> Count:
-        """The count of right answers on the worse of the changed and the unchanged pairs."""
-        with torch.no_grad():
-            rows, blocks = torch.arange(len(self.pairs)), self.network.blocks(self.pairs.base)
-            chosen = torch.cat([self.scores(features, rows[block]).argmax(-1).cpu() for block in blocks])
-        right = (chosen == self.choices).numpy()
-        kinds = [count(right[self.pairs.changed == kind]) for kind in (True, False)]
-        return min((c for c in kinds if c.total), key=lambda c: c.rate)
+    @cached_property
+    def at_once(self) -> int:
+        """Rows that there is room for in one pass."""
+        block = next(iter(self.network.blocks(self.pairs.base)))
+        return int(block.stop - block.start)
+
+    def right(self, features: Features, rows: Column | None = None) -> Column:
+        """Whether the answer after the interchange of features is the algorithm's, [rows] of bool; of all pairs by default."""
+        rows = np.arange(len(self)) if rows is None else rows
+        right = np.empty(len(rows), dtype=bool)
+        for start in range(0, len(rows), self.at_once):
+            part = rows[start : start + self.at_once]
+            at = torch.from_numpy(part)
+            values: Values = {f: f.read(x[self.place.index(f.site)][at]) for v, x in self.vectors.items() for f in features[v]}
+            right[start : start + len(part)] = self.right_after(part, values)
+        return right
+
+    def right_after(self, rows: Column, values: Values) -> Column:
+        """Whether the answer is the algorithm's with features set to `values` in the rows, in one pass, [rows] of bool."""
+        return self.judged(rows, values)[0]
+
+    def judged(self, rows: Column, values: Values) -> tuple[Column, Column]:
+        """As `right_after`, and the cross-entropy of the right choice, [rows]."""
+        with evaluating(self.network.module), torch.no_grad():
+            found = scores([(self, rows, values)])[0].float().cpu()
+        choices = self.choices[torch.from_numpy(rows)]
+        return (found.argmax(-1) == choices).numpy(), cross_entropy(found, choices, reduction="none").numpy()
+
+
+def scores(parts: Sequence[tuple[TrainingPairs, Column, Values]]) -> list[Tensor]:
+    """The scores of all choices after interchanges, [rows, choices] of each part, with gradients.
+
+    Args:
+        parts: pairs, which of their rows, and what is set there. Where all have the same bases they share one pass.
+    """
+    for pairs, rows, _ in parts:
+        pairs.meter.flops += pairs.flops * len(rows)
+    ready = [(i, pairs.ready) for i, (pairs, _, _) in enumerate(parts) if pairs.ready is not None]
+    ready.sort(key=lambda found: found[1].time)
+    output = together([(bases, *parts[i][1:]) for i, bases in ready]) if ready else None
+    found: dict[int, Tensor] = {}
+    if output is not None:
+        sizes = [len(parts[i][1]) for i, _ in ready]
+        together_found = torch.split(parts[0][0].readout.scores(output, sum(sizes)), sizes)
+        found = {i: x for (i, _), x in zip(ready, together_found, strict=True)}
+    return [found[i] if i in found else _in_full(*part) for i, part in enumerate(parts)]
+
+
+def _in_full(pairs: TrainingPairs, rows: Column, values: Values) -> Tensor:
+    output = pairs.network.call(take(pairs.pairs.base, rows), values, rows=rows)
+    return pairs.readout.scores(output, len(rows))
 
 
 def read_decisions(network: Network, pairs: Pairs) -> Readout:
@@ -77,20 +142,34 @@ def read_decisions(network: Network, pairs: Pairs) -> Readout:
         return Readout.of(network.decode, network.call(batch), rows_of(batch))
 
 
-def prepare(network: Network, sites: Sequence[Site], readout: Readout, pairs: Pairs) -> Mapping[Site, TrainingPairs]:
-    """Run the bases and the sources of `pairs` once for all sites."""
+def prepare(network: Network, places: Sequence[Place], readout: Readout, drawn: Drawn) -> Mapping[Place, TrainingPairs]:
+    """Run the bases and the sources of pairs once for all places."""
+    pairs = drawn.pairs
     if len(pairs.expected) != 1:
         raise AlignmentError(f"training needs an algorithm with one output; this one has {', '.join(pairs.expected)}")
+    sites = list(dict.fromkeys(site for place in places for site in place))
     vectors = {v: network.activations(source, sites) for v, source in pairs.sources.items()}
     choices = readout.choices(next(iter(pairs.expected.values())))
     with evaluating(network.module):
-        ready = prepared(network, pairs.base, [[site] for site in sites], patches=_EPOCHS)
+        ready = prepared(network, pairs.base, places, patches=_EPOCHS)
+    whole = 0.0 if all(ready) else _flops_of_a_row(network, pairs)
     return {
-        site: TrainingPairs(network, readout, pairs, {v: x[site] for v, x in vectors.items()}, choices, bases)
-        for site, bases in zip(sites, ready, strict=True)
+        place: TrainingPairs(
+            network,
+            readout,
+            place,
+            pairs,
+            drawn.values,
+            {v: tuple(x[site] for site in place) for v, x in vectors.items()},
+            choices,
+            bases,
+            bases.flops if bases else whole,
+        )
+        for place, bases in zip(places, ready, strict=True)
     }
 
 
-def worst_slice(prepared: Sequence[TrainingPairs], features: Mapping[str, Feature]) -> float:
-    """The lowest IIA over the sets of variables and over changed and unchanged pairs."""
-    return float(np.min([p.worst(features).rate for p in prepared]))
+def _flops_of_a_row(network: Network, pairs: Pairs) -> float:
+    with evaluating(network.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+        network.call(take(pairs.base, slice(1)))
+    return float(counter.get_total_flops())

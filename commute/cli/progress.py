@@ -10,10 +10,10 @@ from commute.runs.events import (
     ControlMeasured,
     Decided,
     Event,
+    ItemFitted,
     OnEvent,
     SearchStarted,
     SetVerified,
-    SiteSearched,
     SiteSkipped,
     VerificationStarted,
 )
@@ -34,12 +34,12 @@ def progress(console: Console) -> Iterator[OnEvent]:
 
         def listen(event: Event) -> None:
             match event:
-                case SearchStarted(sites, control):
-                    tasks["search"] = bars.add_task(f"control: {control}" if control else "searching sites", total=sites)
-                case SiteSearched(site, iia, control):
+                case SearchStarted(items, control):
+                    tasks["search"] = bars.add_task(f"control: {control}" if control else "searching", total=items)
+                case ItemFitted(item, iia, control):
                     bars.advance(tasks["search"])
                     if control is None:
-                        bars.console.print(f"  searched {site}: worst slice {iia:.4f}", markup=False, highlight=False)
+                        bars.console.print(f"  {item}: worst slice {iia:.4f}", markup=False, highlight=False)
                 case SiteSkipped(site, reason, control):
                     bars.advance(tasks["search"])
                     bars.console.print(f"  skipped {site}: {reason}", markup=False, highlight=False)

@@ -133,8 +133,8 @@ def _written(write: Write, value: Tensor, frame: Frame, window: Window) -> Tenso
 
 
 def of_rows(values: Mapping[FeatureLike, Tensor | Change], rows: Any) -> dict[FeatureLike, Tensor | Change]:
-    """What features are set to in some rows: places, or a slice."""
-    return {f: x[rows] if isinstance(x, Tensor) else x for f, x in values.items()}
+    """What features are set to in some rows: places, or a slice. A function that can be indexed is one of the rows."""
+    return {f: x[rows] if hasattr(x, "__getitem__") else x for f, x in values.items()}
 
 
 def of_features(do: Mapping[FeatureLike, Tensor | Change]) -> list[Write]:

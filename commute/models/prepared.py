@@ -10,9 +10,11 @@ from torch import Tensor
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.models.engine import CONFIRMED, Bases, Engine, engine_of, falling_back
 from commute.models.passes import Passes
-from commute.models.patches import Change, FeatureLike, of_features, of_rows
+from commute.models.patches import Change, FeatureLike, Write, of_features, of_rows
 from commute.models.rows import by_row, distinct_rows, spread
 from commute.models.sites import Site
+
+Values = Mapping[FeatureLike, Tensor | Change]  # what features are set to
 
 _GAIN = 0.8  # share of the operations of passes in full, below which replaying is worth it
 
@@ -35,21 +37,23 @@ class Prepared:
     time: int
     skipped: int
 
-    def output(self, places: Column, values: Mapping[FeatureLike, Tensor | Change]) -> Any:
+    @property
+    def flops(self) -> float:
+        """Floating-point operations that a patched row takes."""
+        return self.engine.flops(self.time, self.engine.trace.columns - self.skipped)
+
+    def output(self, places: Column, values: Values) -> Any:
         """What `decode` takes for some of the bases, with features at the sites set.
 
         Args:
             places: of the bases in the batch, [rows] of int64.
             values: [rows, dims] of each feature, or a function of its own.
         """
-        network, batch = self.engine.network, self.engine.batch
-        with falling_back(network):
-            index = self.index[torch.from_numpy(places)]
-            if self._confirmed(index, values):
-                return self.engine.patched(self.bases, index, [self.time] * len(index), of_features(values), self.skipped)
-        return network.call(take(batch, places), values, rows=places)
+        output = together([(self, places, values)])
+        network = self.engine.network
+        return network.call(take(self.engine.batch, places), values, rows=places) if output is None else output
 
-    def _confirmed(self, index: Tensor, values: Mapping[FeatureLike, Tensor | Change]) -> bool:
+    def confirmed(self, index: Tensor, values: Values) -> bool:
         """Whether replaying gives what passes in full give; looked at once for each set of sites."""
         network = self.engine.network
         key = self.engine.traces, frozenset(f.site.tap for f in values), self.skipped > 0, "together"
@@ -62,6 +66,27 @@ class Prepared:
         if same and len(rows) > 1:
             network.confirmed.add(key)
         return same
+
+
+def together(parts: Sequence[tuple[Prepared, Column, Values]]) -> Any:
+    """As `output`, for the rows of several parts one after the other, in one pass; None where replaying is given up.
+
+    Args:
+        parts: of one call of `prepared`, those first whose sites come first.
+    """
+    first = parts[0][0]
+    with falling_back(first.engine.network):
+        indices = [p.index[torch.from_numpy(places)] for p, places, _ in parts]
+        if not all(p.confirmed(index, values) for (p, _, values), index in zip(parts, indices, strict=True)):
+            return None
+        times, writes, start = [], [], 0
+        for (p, _, values), index in zip(parts, indices, strict=True):
+            rows = slice(start, start + len(index))
+            times += [p.time] * len(index)
+            writes += [Write(feature, value, rows) for feature, value in values.items()]
+            start += len(index)
+        return first.engine.patched(first.bases, torch.cat(indices), times, writes, first.skipped)
+    return None
 
 
 def prepared(network: Passes, batch: Batch, groups: Sequence[Sequence[Site]], *, patches: float) -> list[Prepared | None]:

@@ -71,7 +71,7 @@ class Claim:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:
             problems += undefined(list(self.alignment), self.algorithm)
-            problems += self.network.unknown_sites(f.site for f in self.alignment.values())
+            problems += self.network.unknown_sites(self.alignment.sites)
         return problems
 
     def verify(self, *, seed: int = 0, runs: str | Path | None = None, on_event: OnEvent = ignore) -> Verdict:

@@ -2,7 +2,6 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
-from typing import TYPE_CHECKING
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from commute.alignments.binomial import Count, count
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
 from commute.alignments.search import run_search
-from commute.alignments.spec import Search
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.causal.permuted import permutations
@@ -22,9 +20,6 @@ from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
 from commute.runs.events import OnEvent
 from commute.runs.seeds import stream, torch_seed
-
-if TYPE_CHECKING:
-    from commute.models.sites import Site
 
 KINDS = 3  # random subspace, re-initialised network, permuted algorithm
 SHUFFLES = 5  # copies at most, over which the control is an average
@@ -95,20 +90,21 @@ def _pooled(counts: Sequence[Count]) -> Count:
     return Count(sum(c.correct for c in counts), sum(c.total for c in counts))
 
 
-def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[str, Feature]:
+def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[str, list[Feature]]:
     """The claim's ranks at the claim's sites, along random orthonormal directions; without the sites that they fill."""
     base = pairs(claimed.algorithm, list(claimed.alignment)[:1], 1, design="uniform", seed=generator).base
-    vectors = claimed.network.activations(base, dict.fromkeys(f.site for f in claimed.alignment.values()))
-    features: dict[str, Feature] = {}
+    vectors = claimed.network.activations(base, claimed.alignment.sites)
+    features: dict[str, list[Feature]] = {}
     for site, at in vectors.items():
-        ranks = {v: f.read(at).shape[1] for v, f in claimed.alignment.items() if f.site == site}
+        parts = {v: f for v in claimed.alignment for f in claimed.alignment.parts(v) if f.site == site}
+        ranks = {v: f.read(at).shape[1] for v, f in parts.items()}
         if sum(ranks.values()) >= at.shape[1]:
             continue
         draws = torch.Generator().manual_seed(torch_seed(generator))
         rotation = Orthogonal(torch.linalg.qr(torch.randn(at.shape[1], sum(ranks.values()), generator=draws)).Q)
         start = 0
         for variable, rank in ranks.items():
-            features[variable] = Feature(site, rotation, tuple(range(start, start + rank)))
+            features.setdefault(variable, []).append(Feature(site, rotation, tuple(range(start, start + rank))))
             start += rank
     return features
 
@@ -164,11 +160,9 @@ def _impossible(claimed: Claimed, name: str, why: str) -> list[Control]:
 
 def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, name: str) -> tuple[Alignment, str]:
     """The claim's own search repeated at the sites that the claim uses; without a search, the claim's features as they are."""
-    spec = claimed.alignment.search
-    if spec is None:
+    if claimed.alignment.found is None:
         return claimed.alignment, "the same features"
-    sites: list[Site] = list(dict.fromkeys(f.site for f in claimed.alignment.values()))
-    again = Search(spec.variables, sites, spec.method, spec.n)
+    again = replace(claimed.alignment.found.search, sites=[claimed.alignment.sites], halving=None)
     found = run_search(again, algorithm, network, seed=claimed.seed, control=name, on_event=claimed.on_event)
     return found.best, "the same search"
 

@@ -12,7 +12,7 @@ import numpy as np
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
-from commute.causal.batches import Column
+from commute.causal.batches import Batch, Column
 from commute.causal.by_value import ByValue
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
@@ -48,11 +48,17 @@ def distinctions(algorithm: CausalModel, network: Network, alignment: Alignment,
         inputs = ByValue(Inputs(algorithm), (variable,))
         drawn = [algorithm.labels(inputs.sample(generator, min(n, _READ))) for _ in range(2)]
         values = [domain.encode(algorithm.solve(x)[variable]) for x in drawn]
-        known, asked = (network.activations(x, [alignment[variable]])[alignment[variable]].float().cpu().numpy() for x in drawn)
+        known, asked = (_held(network, alignment, variable, x) for x in drawn)
         nearest = cKDTree(known).query(asked)[1]
         rows = alike[values[1]]
         right = values[0][nearest][rows] == values[1][rows]
         yield Distinction(variable, tuple(str(v) for v, a in zip(domain, alike, strict=True) if a), count(right))
+
+
+def _held(network: Network, alignment: Alignment, variable: str, inputs: Batch) -> Column:
+    """What a variable's features hold, side by side, [batch, dims]."""
+    held = network.activations(inputs, alignment.parts(variable)).values()
+    return np.concatenate([x.float().cpu().numpy() for x in held], axis=1)
 
 
 def _alike(algorithm: CausalModel, variable: str, domain: Finite, generator: np.random.Generator) -> Column:

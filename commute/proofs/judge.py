@@ -9,9 +9,9 @@ import numpy as np
 from commute.alignments.accuracy import Accuracy, agrees, check_labels, interchanged
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import count
+from commute.alignments.drawing import Unseen
 from commute.alignments.variable_sets import variable_sets
 from commute.causal.batches import Batch
-from commute.causal.designs import pairs
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
@@ -50,17 +50,18 @@ def judge(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
-    alone = _alone(algorithm, network, alignment, n, seed)
+    fresh = Unseen.of(algorithm, alignment.found)
+    alone = _alone(fresh, network, alignment, n, seed)
     sets = variable_sets(list(alignment))
     on_event(VerificationStarted(n * len(sets)))
     checked = []
     for variables in sets:
-        drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", *variables))
+        drawn = fresh.pairs(variables, n, stream(seed, "verify", *variables))
         checked.append(_interchanged(algorithm, network, alignment, drawn))
         on_event(SetVerified(variables, float(checked[-1].right.mean())))
-    others = list(read_outs(algorithm, network, alignment, n, seed))
+    others = list(read_outs(fresh, network, alignment, n, seed))
     if len(alignment) > 1:
-        others.append(_remainder_exchanged(algorithm, network, alignment, n, seed))
+        others.append(_remainder_exchanged(fresh, network, alignment, n, seed))
     everything = [alone, *checked, *others]
     if pairs_to is not None:
         _write_pairs(everything, pairs_to)
@@ -88,13 +89,16 @@ def judge(
         at_least=at_least,
         confidence=confidence,
         seed=seed,
+        candidates=alignment.found.candidates if alignment.found else None,
+        shared=fresh.shared,
     )
 
 
-def _alone(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
+def _alone(fresh: Unseen, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
     """The network as it is, on uniformly drawn inputs."""
+    algorithm = fresh.drawn_from
     drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
-    network.check_deterministic(drawn, [f.site for f in alignment.values()])
+    network.check_deterministic(drawn, alignment.sites)
     solved = algorithm.solve(drawn)
     expected = {v: solved[v] for v in algorithm.outputs}
     answered = network.run(drawn)
@@ -111,13 +115,13 @@ def _interchanged(algorithm: CausalModel, network: Network, alignment: Alignment
     return Checked(" + ".join(drawn.variables), drawn, answered, right, slices_of(algorithm, drawn, right))
 
 
-def _remainder_exchanged(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
+def _remainder_exchanged(fresh: Unseen, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
     """One input's aligned variables, all of them, in another input: the rest must not matter more than the algorithm says.
 
     With one aligned variable these are the pairs of that variable.
     """
     variables = tuple(alignment)
-    drawn = pairs(algorithm, variables, n, seed=stream(seed, "verify", "remainder"), one_source=True)
+    drawn = fresh.pairs(variables, n, stream(seed, "verify", "remainder"), one_source=True)
     answered = interchanged(network, alignment, drawn)
     right = agrees(answered, drawn.expected)
     says = "with all that is not aligned taken from another input the network answers as the algorithm, where holding the rest"
@@ -171,7 +175,7 @@ def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variab
         **dict.fromkeys(algorithm.internal, "internal"),
         **dict.fromkeys(algorithm.outputs, "output"),
     }
-    feature = str(alignment[name]) if name in alignment else None
+    feature = " + ".join(map(str, alignment.parts(name))) if name in alignment else None
     return Variable(name, roles.get(name, "input"), tuple(algorithm.graph.predecessors(name)), feature)
 
 

@@ -9,9 +9,10 @@ from pathlib import Path
 from typing import TYPE_CHECKING
 
 from commute.alignments.alignment import Alignment
+from commute.alignments.fingerprint import fingerprint
+from commute.alignments.result import named
 from commute.alignments.search import run_search
 from commute.errors import ClaimError
-from commute.alignments.fingerprint import fingerprint
 from commute.proofs.judge import judge
 from commute.proofs.verdict import SearchedSite, Verdict
 from commute.runs.directory import RunDirectory
@@ -57,7 +58,7 @@ def run_claim(
     """
     seed = plain_seed(seed)
     if runs is None:
-        alignment, sites = _found(made, seed, on_event)
+        alignment, sites = _found(made, seed, None, on_event)
         return ClaimRun(_judged(made, alignment, sites, seed, None, on_event), None, resumed=False)
     hashes = fingerprint(made.algorithm, made.network, made.alignment, made.search)
     if file is not None:
@@ -79,7 +80,7 @@ def run_claim(
         alignment = Alignment.load(run.folder / "alignment")
         sites = _read_sites(run)
     else:
-        alignment, sites = _found(made, seed, tell)
+        alignment, sites = _found(made, seed, run.folder, tell)
         alignment.save(run.folder / "alignment")
         run.write("search.json", json.dumps([asdict(site) for site in sites], indent=2) + "\n")
     verdict = _judged(made, alignment, sites, seed, run.folder / "pairs.parquet", tell)
@@ -88,14 +89,14 @@ def run_claim(
     return ClaimRun(verdict, run.folder, resumed=False)
 
 
-def _found(made: "Claim", seed: int, on_event: OnEvent) -> tuple[Alignment, tuple[SearchedSite, ...]]:
+def _found(made: "Claim", seed: int, runs: Path | None, on_event: OnEvent) -> tuple[Alignment, tuple[SearchedSite, ...]]:
     if made.search is None:
         assert made.alignment is not None  # noqa: S101  # a claim has one or the other
         return made.alignment, ()
-    result = run_search(made.search, made.algorithm, made.network, seed=seed, on_event=on_event)
-    sites = (
-        SearchedSite(str(c.site), v, c.selection[v,].rate, c.worst) for c in result.candidates for v in made.search.variables
-    )
+    result = run_search(made.search, made.algorithm, made.network, seed=seed, runs=runs, on_event=on_event)
+    best = {c.place: c for c in sorted(result.candidates, key=lambda c: c.worst)}  # the best of each place comes last
+    order = [c for c in result.candidates if best[c.place] is c]
+    sites = (SearchedSite(named(c.place), v, c.selection[v,].rate, c.worst) for c in order for v in made.search.variables)
     return result.best, tuple(sites)
 
 

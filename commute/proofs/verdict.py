@@ -114,6 +114,8 @@ class Verdict:
         confidence: of the verdict, over all slices at once.
         seed: of every random stream.
         stated: what is claimed, where it is no IIA.
+        candidates: how many alignments the search chose among, if there was one.
+        shared: pairs that the search saw too, since the domain has no others of their kind.
     """
 
     status: Status
@@ -129,6 +131,8 @@ class Verdict:
     confidence: float
     seed: int
     stated: str = ""
+    candidates: int | None = None
+    shared: int = 0
 
     def __bool__(self) -> bool:
         """Whether the claim holds; `refuted` and `inconclusive` are both false."""
@@ -149,10 +153,13 @@ class Verdict:
 
     @property
     def told(self) -> list[str]:
-        """What decided, the no-op baseline and the counterexample, a sentence each; of many reasons the first few."""
+        """What decided, the candidates, the no-op baseline and the counterexample, a sentence each; of many reasons the first."""
         told = list(self.reasons[:_REASONS])
         if self.reasons[_REASONS:]:
             told.append(f"… and {len(self.reasons) - _REASONS} more")
+        if self.candidates is not None:
+            but = f", but for {self.shared} of which the domain has no others" if self.shared else ""
+            told.append(f"the best of {self.candidates} candidates, judged on pairs that the search did not see{but}")
         if self.accuracy is not None:
             noop = self.accuracy.noop
             told.append(

@@ -6,24 +6,24 @@ from dataclasses import dataclass
 
 @dataclass(frozen=True)
 class SearchStarted:
-    """A search over sites begins."""
+    """A search, or a rung of it, begins; `items` are to be fitted."""
 
-    sites: int
+    items: int
     control: str | None  # the control that the search serves, or None for the claim's own
 
 
 @dataclass(frozen=True)
-class SiteSearched:
-    """One site's candidate is ready; `iia` is its worst slice on the selection pairs."""
+class ItemFitted:
+    """A candidate is ready; `iia` is its worst slice on the selection pairs."""
 
-    site: str
+    item: str
     iia: float
     control: str | None
 
 
 @dataclass(frozen=True)
 class SiteSkipped:
-    """A site cannot be used for the search, for the reason given."""
+    """A site, or an item there, is of no use to the search, for the reason given."""
 
     site: str
     reason: str
@@ -60,7 +60,7 @@ class Decided:
     status: str
 
 
-Event = SearchStarted | SiteSearched | SiteSkipped | VerificationStarted | SetVerified | ControlMeasured | Decided
+Event = SearchStarted | ItemFitted | SiteSkipped | VerificationStarted | SetVerified | ControlMeasured | Decided
 OnEvent = Callable[[Event], None]
 
 

@@ -8,6 +8,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 import commute as cm
+from commute.alignments.spec import Found
 from tests import planted
 
 Q = torch.linalg.qr(torch.randn(6, 4, generator=torch.Generator().manual_seed(0))).Q
@@ -63,15 +64,21 @@ def test_an_alignment_is_read_back_by_another_process(tmp_path):
     assert done.stdout.strip() == "['left', 'right', 'whole']"
 
 
+def found_by(search):
+    return Found(search, seed=3, candidates=12)
+
+
 def test_a_search_covers_what_is_said_to_be_found_by_it():
     with pytest.raises(cm.CommuteError, match="no variable 'right'; there is left"):
-        cm.Alignment(dict(planted.alignment()), search=cm.Search(["left"], [SITE]))
+        cm.Alignment(dict(planted.alignment()), found=found_by(cm.Search(["left"], [SITE])))
 
 
 def test_the_search_is_saved_with_what_it_found(tmp_path):
     search = cm.Search(["left", "right"], [SITE, cm.Site("other", head=1)], cm.DAS(dims=3, steps=7), n=50)
-    cm.Alignment(dict(planted.alignment()), search=search).save(tmp_path)
-    again = cm.Alignment.load(tmp_path).search
+    cm.Alignment(dict(planted.alignment()), found=found_by(search)).save(tmp_path)
+    found = cm.Alignment.load(tmp_path).found
+    again = found.search
+    assert (found.seed, found.candidates) == (3, 12)
     assert (list(again.variables), list(again.sites), again.method, again.n) == (
         ["left", "right"],
         [*search.sites],
@@ -88,7 +95,7 @@ def test_the_search_is_saved_with_what_it_found(tmp_path):
         lambda folder: (folder / "alignment.json").write_text("{"),
         lambda folder: _edit(folder, featurizers=["Rotation"]),
         lambda folder: _edit(folder, version=99),
-        lambda folder: _edit(folder, search={"method": {"kind": "Magic"}}),
+        lambda folder: _edit(folder, found={"search": {"method": {"kind": "Magic"}}}),
         lambda folder: _edit(folder, features={"left": {"site": {"path": 3, "x": 1}, "featurizer": 0, "dims": None}}),
     ],
 )

@@ -10,6 +10,7 @@ import torch
 from torch import nn
 
 import commute as cm
+from commute.alignments.spec import Found
 from tests import planted
 
 FOUND = cm.Search(["left", "right"], [planted.SITE], cm.DAS(dims=1, steps=30, restarts=1), n=512)
@@ -109,7 +110,7 @@ def test_a_control_that_reaches_the_claim_makes_it_inconclusive():
 
 def test_the_controls_repeat_the_search_that_found_the_alignment():
     events = []
-    found = cm.Alignment(dict(planted.alignment()), search=FOUND)
+    found = cm.Alignment(dict(planted.alignment()), found=Found(FOUND, seed=0, candidates=1))
     verdict = cm.verify(planted.algorithm(), planted.network(), found, n=1000, on_event=events.append)
     searched = [e.control for e in events if type(e).__name__ == "SearchStarted"]
     assert searched == ["re-initialised network", "permuted algorithm"]
@@ -411,7 +412,8 @@ def test_a_run_is_kept_and_found_again(tmp_path):
     events = []
     first = claim().verify(seed=1, runs=tmp_path, on_event=events.append)
     (folder,) = tmp_path.iterdir()
-    kept = {p.name for p in folder.iterdir()}
+    kept = {p.name for p in folder.iterdir() if not p.name.startswith("search-")}
+    assert len(list(folder.glob("search-*/*.safetensors"))) == 1
     assert kept == {"run.json", "events.jsonl", "search.json", "alignment", "pairs.parquet", "verdict.json"}
     run = json.loads((folder / "run.json").read_text())
     assert run["seed"] == 1

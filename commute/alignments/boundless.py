@@ -1,0 +1,117 @@
+"""Boundless distributed alignment search: the number of coordinates of each variable is learned too (2305.08809)."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import get_args
+
+import torch
+from torch import Tensor
+
+from commute.alignments.das import as_plain, trained_problems
+from commute.alignments.feature import Feature
+from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
+from commute.alignments.masked import HARD, by_variable, dims_of, one_hot, rotated_swap
+from commute.alignments.method import At
+from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
+from commute.errors import AlignmentError, check, unknown
+
+_WARM, _COLD = 0.1, 0.002  # temperature of the boundaries, as a share of the width, at the start and at the end
+
+
+@dataclass(frozen=True)
+class BoundlessDAS:
+    """A full rotation of a site whose coordinates are divided among the variables at learned boundaries.
+
+    While it is trained boundaries are soft, and harden with a falling temperature; features have whole coordinates.
+
+    Attributes:
+        sparsity: weight of the share of coordinates that the variables take, in the loss.
+        steps: gradient steps at most (Adam, cosine schedule).
+        batch: pairs a step.
+        learning_rate: of the rotation, at the start; a list to try each.
+        boundary_rate: that of the boundaries, as a multiple of it.
+        restarts: random starts at each site, trained side by side.
+        parametrisation: of the rotation.
+        patience: checks on the selection pairs without a better result, after which training stops.
+    """
+
+    sparsity: float = 0.1
+    steps: int = 800
+    batch: int = 256
+    learning_rate: float | Sequence[float] = 0.05
+    restarts: int = 2
+    parametrisation: Parametrisation = "qr"
+    patience: int = 20
+
+    def __post_init__(self) -> None:
+        as_plain(self)
+        low = trained_problems(self.steps, self.batch, self.learning_rate, self.restarts, self.patience)
+        if not isinstance(self.sparsity, (int, float)) or not self.sparsity >= 0:
+            low.append(f"sparsity must be at least 0; given {self.sparsity!r}")
+        if self.parametrisation not in get_args(Parametrisation):
+            low.append(unknown("parametrisation", self.parametrisation, get_args(Parametrisation)))
+        check(low, AlignmentError, "BoundlessDAS")
+
+    def basis(self, at: At) -> Featurizer:
+        """The site's own coordinates."""
+        del at
+        return Identity()
+
+    def start(self, at: At, generator: torch.Generator, restart: int) -> Parameters:
+        """A random rotation, and boundaries that divide it evenly with one more part that belongs to nobody.
+
+        Raises:
+            AlignmentError: when the site has fewer coordinates than there are variables.
+        """
+        del restart
+        n = len(at.variables)
+        if at.width < n:
+            raise AlignmentError(f"{n} variables need a coordinate each; {at.site} has {at.width}")
+        rotation = torch.linalg.qr(torch.randn(at.width, at.width, generator=generator)).Q
+        return {
+            **free_parameters(self.parametrisation, rotation, generator),
+            "shares": torch.zeros(n + 1).requires_grad_(),
+        }
+
+    def patch(self, parameters: Parameters, held: Tensor, sources: Mapping[str, Tensor], at: At, progress: float) -> Tensor:
+        """The vectors with each set variable's coordinates moved towards its source's, as far as its boundaries say."""
+        masks = parameters[HARD] if HARD in parameters else self._soft(parameters["shares"], at.width, progress)
+        return rotated_swap(self.parametrisation, parameters, held, sources, by_variable(masks, at.variables))
+
+    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+        """The share of coordinates that variables take, weighed."""
+        del at
+        return self.sparsity * parameters["shares"].softmax(-1)[..., :-1].sum(-1)
+
+    def hardened(self, parameters: Parameters, at: At) -> Parameters:
+        """Boundaries at whole coordinates, at least one a variable."""
+        return {**parameters, HARD: torch.stack([self._hard(shares, at.width) for shares in parameters["shares"]])}
+
+    def features(self, parameters: Parameters, at: At) -> Mapping[str, Feature]:
+        """Coordinates of one rotation, which has no more than the variables take."""
+        stacked = {k: x.detach().double()[None] for k, x in parameters.items() if k in ("free", "base")}
+        dims = dims_of(parameters[HARD], at.variables)
+        used = max(max(d) for d in dims.values()) + 1
+        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0, :, :used].float())
+        return {v: Feature(at.site, rotation, d) for v, d in dims.items()}
+
+    def _soft(self, shares: Tensor, width: int, progress: float) -> Tensor:
+        """Masks [items, variables, width] that fall off at the boundaries."""
+        temperature = width * _WARM * (_COLD / _WARM) ** progress
+        ends = width * shares.softmax(-1).cumsum(-1)[..., :-1]
+        starts = torch.nn.functional.pad(ends[..., :-1], (1, 0))
+        places = torch.arange(width, device=shares.device) + 0.5
+        rises = ((places - starts[..., None]) / temperature).sigmoid()
+        rises = torch.cat([torch.ones_like(rises[..., :1, :]), rises[..., 1:, :]], -2)  # nothing lies before the first
+        falls: Tensor = ((ends[..., None] - places) / temperature).sigmoid()
+        return rises * falls
+
+    def _hard(self, shares: Tensor, width: int) -> Tensor:
+        """One item's mask, [variables, width] of 0 and 1."""
+        n = len(shares) - 1
+        ends = (width * shares.softmax(-1).cumsum(-1)[:-1]).round().long()
+        least = torch.arange(1, n + 1, device=shares.device)
+        ends = torch.cummax(torch.maximum(ends, least) - least, 0).values + least  # one coordinate each
+        ends = torch.minimum(ends, width - n + least)
+        places = torch.arange(width, device=shares.device)
+        return one_hot(torch.searchsorted(ends, places, right=True), n)

@@ -1,0 +1,98 @@
+"""The pairs of a search: to train on, to select by, and those that are left to verify with."""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from commute.alignments.spec import Found, Search
+from commute.alignments.training import Drawn
+from commute.alignments.variable_sets import variable_sets
+from commute.causal.batches import Column
+from commute.causal.designs import pairs
+from commute.causal.domains import Finite
+from commute.causal.heldout import held_out, pair_keys, unseen
+from commute.causal.model import CausalModel
+from commute.causal.pairs import Pairs
+from commute.runs.seeds import stream
+
+CLAIM = "claim"  # the path of a claim's own search, where a control has its name
+
+
+@dataclass(frozen=True, eq=False)
+class SearchPairs:
+    """The pairs of one search, for each set of variables, and how many of those to select by were trained on too."""
+
+    train: Sequence[Drawn]
+    select: Sequence[Drawn]
+    shared: int
+
+
+def search_pairs(spec: Search, algorithm: CausalModel, seed: int, path: Sequence[str]) -> SearchPairs:
+    """Draw the pairs of a search; those to select by are none of those to train on, as far as the domain allows."""
+    by_values = spec.heldout == "values"
+    to_train, to_select = (held_out(algorithm, part, seed) if by_values else algorithm for part in ("train", "select"))
+    generators = [stream(seed, *path, part) for part in ("train", "select")]
+    sets = variable_sets(spec.variables)
+    train = [pairs(to_train, chosen, spec.n, seed=generators[0]) for chosen in sets]
+    select, shared = [], 0
+    for chosen, seen in zip(sets, train, strict=True):
+        drawn, again = unseen(_drawer(to_select, chosen, generators[1]), algorithm, spec.n // 2, pair_keys(algorithm, seen))
+        select.append(drawn)
+        shared += again
+    return SearchPairs([_coded(algorithm, p) for p in train], [_coded(algorithm, p) for p in select], shared)
+
+
+def _drawer(model: CausalModel, variables: Sequence[str], generator: np.random.Generator) -> Callable[[int], Pairs]:
+    return lambda n: pairs(model, variables, n, seed=generator)
+
+
+def _coded(algorithm: CausalModel, drawn: Pairs) -> Drawn:
+    """Pairs with the value of each variable in its source: a code, or a number of an interval."""
+    values = {}
+    for v, source in drawn.sources.items():
+        domain, column = algorithm.domain(v), algorithm.solve(source)[v]
+        values[v] = domain.encode(column) if isinstance(domain, Finite) else column
+    return Drawn(drawn, values)
+
+
+def seen_by(found: Found, algorithm: CausalModel) -> Column:
+    """The keys of all pairs that a search trained on or selected by, drawn again from its seed, sorted."""
+    drawn = search_pairs(found.search, algorithm, found.seed, ("search", CLAIM))
+    return np.unique(np.concatenate([pair_keys(algorithm, d.pairs) for d in (*drawn.train, *drawn.select)]))
+
+
+@dataclass(eq=False)
+class Unseen:
+    """Draws pairs to verify with: none of those that the search saw, as far as the domain has others.
+
+    Attributes:
+        algorithm: of which the pairs are.
+        drawn_from: the same, or with the values of inputs that were held out.
+        seen: the keys of the pairs that the search saw.
+        shared: how many of the pairs drawn so far it saw all the same, since there are no others of their kind.
+    """
+
+    algorithm: CausalModel
+    drawn_from: CausalModel
+    seen: Column
+    shared: int = 0
+
+    @classmethod
+    def of(cls, algorithm: CausalModel, found: Found | None) -> "Unseen":
+        """For an alignment that was found by a search, or that was given."""
+        if found is None:
+            return cls(algorithm, algorithm, np.empty(0, dtype=np.uint64))
+        by_values = found.search.heldout == "values"
+        drawn_from = held_out(algorithm, "verify", found.seed) if by_values else algorithm
+        return cls(algorithm, drawn_from, seen_by(found, algorithm))
+
+    def pairs(self, variables: Sequence[str], n: int, generator: np.random.Generator, *, one_source: bool = False) -> Pairs:
+        """Pairs by the balanced design; see `cm.pairs`."""
+
+        def draw(rows: int) -> Pairs:
+            return pairs(self.drawn_from, variables, rows, seed=generator, one_source=one_source)
+
+        drawn, again = unseen(draw, self.algorithm, n, self.seen)
+        self.shared += again
+        return drawn

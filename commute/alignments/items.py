@@ -1,0 +1,187 @@
+"""Items of a search: one method with one size at one place from one start; and chunks of them, which are fitted together."""
+
+import json
+from collections.abc import Iterator, Mapping, Sequence
+from dataclasses import dataclass, replace
+from hashlib import sha256
+from itertools import groupby
+from typing import Any
+
+import numpy as np
+
+from commute.alignments.alignment import Alignment
+from commute.alignments.binomial import Count, count
+from commute.alignments.method import Method, Trained, variants
+from commute.alignments.methods import method_to_record
+from commute.alignments.trainer import Start, train
+from commute.alignments.training import Drawn, Features, Place, TrainingPairs, prepare, read_decisions
+from commute.errors import AlignmentError, NetworkError
+from commute.models.network import Network
+from commute.runs.seeds import stream
+
+_TOGETHER = 2048  # pairs a step above which a program is not made larger
+_PLACES = 8  # places that methods without gradients are fitted at together
+_TRAIN_CHECKED = 1024  # pairs to train on of which the IIA is told
+
+Counts = tuple[Count, Count]  # right answers on changed and on unchanged pairs
+
+
+@dataclass(frozen=True, eq=False)
+class Item:
+    """One thing to fit.
+
+    Attributes:
+        place: where.
+        method: with one size and one learning rate.
+        restart: which start it is, from 0.
+    """
+
+    place: Place
+    method: Method
+    restart: int
+
+    def __str__(self) -> str:
+        options = [f"{k} {getattr(self.method, k)}" for k in ("dims", "learning_rate") if hasattr(self.method, k)]
+        return f"{' + '.join(map(str, self.place))}, {', '.join([type(self.method).__name__, *options])}, start {self.restart}"
+
+    @property
+    def key(self) -> str:
+        """A hash of what the item is."""
+        method, tensors = method_to_record(self.method)
+        hashed = {k: sha256(x.numpy().tobytes()).hexdigest() for k, x in tensors.items()}
+        content = [[site.to_record() for site in self.place], method, hashed, self.restart]
+        return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+
+
+@dataclass(frozen=True, eq=False)
+class Fitted:
+    """What came of an item.
+
+    Attributes:
+        features: of each variable; None where nothing could be fitted.
+        problem: why not.
+        train: right answers on some of the pairs to train on, of each set of variables.
+        selection: those on all pairs to select by.
+        losses: of each step.
+        flops: that fitting took, in the module.
+    """
+
+    features: Features | None = None
+    problem: str = ""
+    train: Mapping[tuple[str, ...], Counts] | None = None
+    selection: Mapping[tuple[str, ...], Counts] | None = None
+    losses: tuple[float, ...] = ()
+    flops: float = 0.0
+
+
+@dataclass(frozen=True, eq=False)
+class Chunk:
+    """Items that are fitted together, and all that is needed for it besides the network.
+
+    Attributes:
+        items: of one method and, with gradients, of one number of steps.
+        variables: in order.
+        train: pairs to train on, for each set of variables.
+        select: pairs to select by, likewise.
+        seed: of all that is random.
+        path: of the random streams.
+    """
+
+    items: Sequence[Item]
+    variables: tuple[str, ...]
+    train: Sequence[Drawn]
+    select: Sequence[Drawn]
+    seed: int
+    path: tuple[str, ...]
+
+    def generator(self, item: Item) -> np.random.Generator:
+        """An item's own stream."""
+        return stream(self.seed, *self.path, str(item), json.dumps(method_to_record(item.method)[0], sort_keys=True, default=str))
+
+
+def items_of(method: Method, places: Sequence[Place]) -> list[Item]:
+    """Every size, learning rate and start of a method at every place."""
+    starts = getattr(method, "restarts", 1)
+    return [Item(place, variant, i) for place in places for variant in variants(method) for i in range(starts)]
+
+
+def chunked(items: Sequence[Item]) -> Iterator[list[Item]]:
+    """Items cut into those that are fitted together: all at a place, and neighbouring places while the program stays small.
+
+    The cut depends on the items alone, so that numbers do not depend on where, and in which order, they are fitted.
+    """
+    together: list[Item] = []
+    for _, same in groupby(items, key=lambda item: item.place):
+        here = list(same)
+        if together and not _fits(together, here):
+            yield together
+            together = []
+        together = together + here
+    if together:
+        yield together
+
+
+def _fits(together: Sequence[Item], more: Sequence[Item]) -> bool:
+    if isinstance(more[0].method, Trained):
+        return sum(item.method.batch for item in (*together, *more) if isinstance(item.method, Trained)) <= _TOGETHER
+    return len({item.place for item in together}) < _PLACES
+
+
+def fit_chunk(network: Network, chunk: Chunk) -> list[Fitted]:
+    """Fit the items of a chunk, and count their right answers."""
+    places = list(dict.fromkeys(item.place for item in chunk.items))
+    readout = read_decisions(network, chunk.train[0].pairs)
+    on, by = (_at_places(places, [prepare(network, places, readout, d) for d in part]) for part in (chunk.train, chunk.select))
+    method = chunk.items[0].method
+    found = _trained(chunk, on, by) if isinstance(method, Trained) else [_direct(chunk, item, on, by) for item in chunk.items]
+    return [_counted(chunk, item, x, on, by) for item, x in zip(chunk.items, found, strict=True)]
+
+
+Ready = Mapping[Place, Sequence[TrainingPairs]]
+
+
+def _at_places(places: Sequence[Place], sets: Sequence[Mapping[Place, TrainingPairs]]) -> Ready:
+    return {place: [of_set[place] for of_set in sets] for place in places}
+
+
+def _trained(chunk: Chunk, on: Ready, by: Ready) -> list[Fitted]:
+    starts = [Start(item.method, item.place, chunk.generator(item), item.restart) for item in chunk.items]  # type: ignore[arg-type]
+    return [
+        Fitted(problem=str(x)) if isinstance(x, AlignmentError) else Fitted(x.features, losses=x.losses, flops=x.flops)
+        for x in train(starts, chunk.variables, on, by)
+    ]
+
+
+def _direct(chunk: Chunk, item: Item, on: Ready, by: Ready) -> Fitted:
+    train_on, select_by = on[item.place], by[item.place]
+    method: Any = item.method
+    before = _spent(train_on, select_by)
+    try:
+        features = method.fit(train_on, select_by, chunk.generator(item))
+    except (AlignmentError, NetworkError) as error:  # this place is of no use; others may be
+        return Fitted(problem=str(error))
+    return Fitted(features, flops=_spent(train_on, select_by) - before)
+
+
+def _spent(*ready: Sequence[TrainingPairs]) -> float:
+    return sum(pairs.meter.flops for part in ready for pairs in part)
+
+
+def _counted(chunk: Chunk, item: Item, found: Fitted, on: Ready, by: Ready) -> Fitted:
+    if found.features is None:
+        return found
+    try:
+        features = Alignment(found.features)
+        kept = {v: features.parts(v) for v in chunk.variables}
+    except AlignmentError as error:  # a method of the user's own
+        return Fitted(problem=str(error))
+    train_counts = {p.pairs.variables: _counts(p, kept, _TRAIN_CHECKED) for p in on[item.place]}
+    return replace(
+        found, features=kept, train=train_counts, selection={p.pairs.variables: _counts(p, kept, len(p)) for p in by[item.place]}
+    )
+
+
+def _counts(pairs: TrainingPairs, features: Features, most: int) -> Counts:
+    rows = np.arange(min(len(pairs), most))
+    right, changed = pairs.right(features, rows), pairs.pairs.changed[: len(rows)]
+    return count(right[changed]), count(right[~changed])

@@ -1,0 +1,83 @@
+"""Records of fitted items: one file each, named by what the item is, whole or not there."""
+
+import json
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors import SafetensorError, safe_open
+from safetensors.torch import save
+
+from commute.alignments.alignment import Alignment
+from commute.alignments.binomial import Count
+from commute.alignments.items import Counts, Fitted, Item
+from commute.errors import AlignmentError
+from commute.runs.files import write_atomically
+
+_VERSION = 1
+_LOSSES = "losses"
+
+
+@dataclass(frozen=True)
+class Records:
+    """A folder of fitted items. Several processes may use one; what they write for one item is the same."""
+
+    folder: Path
+
+    def read(self, item: Item) -> Fitted | None:
+        """What came of an item; None where it has not been fitted.
+
+        Raises:
+            AlignmentError: naming a file that is not as written.
+        """
+        path = self._path(item)
+        if not path.is_file():
+            return None
+        try:
+            with safe_open(str(path), framework="pt") as file:
+                record = json.loads(file.metadata()["record"])
+                tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
+            if record["version"] != _VERSION:
+                raise AlignmentError(f"{path} is a record of version {record['version']}; version {_VERSION} is read")
+            losses = tuple(tensors.pop(_LOSSES).tolist())
+            kept = record["alignment"]
+            alignment = None if kept is None else Alignment.from_record(kept, tensors)
+        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
+            raise AlignmentError(f"{path} is not as written ({error}); remove it to fit the item anew") from error
+        return Fitted(
+            features=None if alignment is None else {v: alignment.parts(v) for v in alignment},
+            problem=record["problem"],
+            train=_counts_from(record["train"]),
+            selection=_counts_from(record["selection"]),
+            losses=losses,
+            flops=record["flops"],
+        )
+
+    def write(self, item: Item, fitted: Fitted) -> None:
+        """Keep what came of an item."""
+        alignment, tensors = (None, {}) if fitted.features is None else Alignment(fitted.features).to_record()
+        record = {
+            "version": _VERSION,
+            "item": str(item),
+            "alignment": alignment,
+            "problem": fitted.problem,
+            "train": _counts_to(fitted.train),
+            "selection": _counts_to(fitted.selection),
+            "flops": fitted.flops,
+        }
+        losses = torch.tensor(fitted.losses, dtype=torch.float64)
+        content = save({**tensors, _LOSSES: losses}, metadata={"record": json.dumps(record, default=int)})
+        write_atomically(self._path(item), content)
+
+    def _path(self, item: Item) -> Path:
+        return self.folder / f"{item.key}.safetensors"
+
+
+def _counts_to(counts: Mapping[tuple[str, ...], Counts] | None) -> Any:
+    return counts and [[list(chosen), [[c.correct, c.total] for c in both]] for chosen, both in counts.items()]
+
+
+def _counts_from(record: Any) -> dict[tuple[str, ...], Counts] | None:
+    return record and {tuple(chosen): (Count(*changed), Count(*unchanged)) for chosen, (changed, unchanged) in record}

@@ -1,0 +1,93 @@
+"""Interchanges of many items in one pass: the parameters of features stacked, each item with rows of its own."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from commute.alignments.method import At, Trained
+from commute.alignments.rotations import Parameters
+from commute.alignments.training import TrainingPairs, Values
+from commute.causal.batches import Column
+from commute.models.patches import Whole
+
+
+@dataclass(frozen=True, eq=False)
+class Patch:
+    """What is set at a site in rows of several items: a function of the vectors there, of which rows can be taken.
+
+    Attributes:
+        method: of all items.
+        parameters: [items, …] each.
+        sources: vectors of each set variable's source, [items, batch, width].
+        at: where.
+        progress: the share of training that is over.
+    """
+
+    method: Trained
+    parameters: Parameters
+    sources: Mapping[str, Tensor]
+    at: At
+    progress: float
+
+    def __call__(self, held: Tensor) -> Tensor:
+        """The vectors [items * batch, width] after the interchange."""
+        items = len(next(iter(self.sources.values())))
+        exact = held.to(torch.promote_types(held.dtype, torch.float32)).reshape(items, -1, held.shape[-1])
+        return self.method.patch(self.parameters, exact, self.sources, self.at, self.progress).flatten(0, 1)
+
+    def __getitem__(self, rows: Tensor) -> "Patch":
+        """The same in some of the rows, each as an item of its own."""
+        batch = next(iter(self.sources.values())).shape[1]
+        return replace(
+            self,
+            parameters={k: x[rows // batch] for k, x in self.parameters.items()},
+            sources={v: x.flatten(0, 1)[rows][:, None] for v, x in self.sources.items()},
+        )
+
+
+def values_of_items(
+    method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs, rows: Tensor, progress: float
+) -> Values:
+    """What is set at each site.
+
+    Args:
+        method: of all items.
+        stack: at each site their parameters, [items, …].
+        sites: of the place.
+        here: the pairs.
+        rows: of them, [items, batch].
+        progress: the share of training that is over.
+    """
+
+    def sources(at: At) -> dict[str, Tensor]:
+        taken = {v: x[at.index][rows] for v, x in here.vectors.items()}
+        return {v: x.to(torch.promote_types(x.dtype, torch.float32)) for v, x in taken.items()}
+
+    return {Whole(at.site): Patch(method, x, sources(at), at, progress) for at, x in zip(sites, stack, strict=True)}
+
+
+def right_of_items(method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs, rows: int) -> Column:
+    """Whether the answer is the algorithm's after each item's interchange in the first rows, [items, rows] of bool."""
+    return judged_items(method, stack, sites, here, rows)[0]
+
+
+def judged_items(
+    method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs, rows: int
+) -> tuple[Column, Column]:
+    """As `right_of_items`, and the cross-entropy of the right choice, [items, rows]."""
+    items = len(next(iter(stack[0].values())))
+    several, few = max(1, here.at_once // rows), min(here.at_once, rows)
+    right, losses = np.empty((items, rows), dtype=bool), np.empty((items, rows))
+    for first in range(0, items, several):
+        some = [{k: x[first : first + several] for k, x in site.items()} for site in stack]
+        n = min(several, items - first)
+        for start in range(0, rows, few):
+            part = torch.arange(start, min(start + few, rows)).expand(n, -1)
+            values = values_of_items(method, some, sites, here, part, 1.0)
+            block = slice(first, first + n), slice(start, start + few)
+            judged = here.judged(part.flatten().numpy(), values)
+            right[block], losses[block] = (x.reshape(n, -1) for x in judged)
+    return right, losses
