@@ -39,9 +39,9 @@ class Outcomes:
     def keys(self) -> Column:
         """How good assignments are, by three numbers, [items, 3], the larger the better.
 
-        They are the IIA of the worst slice, the changed or the unchanged pairs of some set; the mean over sets of the lower of the
-        two, which rises as soon as a step helps some variable; and the mean log-probability of the right answers, which also sees
-        what does not yet change an answer.
+        They are the IIA of the worst slice, the changed or the unchanged pairs of some set; the mean over sets of the lower of
+        the two, which rises as soon as a step helps some variable; and the mean log-probability of the right answers, which also
+        sees what does not yet change an answer.
         """
         lower = [
             np.min([right[:, kind].mean(1) for kind in (changed, ~changed) if kind.any()], axis=0)
@@ -95,7 +95,7 @@ class Assignments:
         """Whether answers are right, and how certain, for the pairs of one set, [items, pairs]."""
         rows = min(len(here), JUDGED)
         several, few = max(1, here.at_once // rows), min(here.at_once, rows)
-        right, certain = np.empty((len(owners), rows), dtype=bool), np.empty((len(owners), rows))
+        right, certain = np.empty((len(owners), rows), dtype=bool), np.empty((len(owners), rows), dtype=np.float32)
         with evaluating(here.network.module), torch.no_grad():
             for items in (slice(i, i + several) for i in range(0, len(owners), several)):
                 masks = self._masks(owners[items])

@@ -7,11 +7,11 @@ from typing import get_args
 import torch
 from torch import Tensor
 
-from commute.alignments.das import as_plain, trained_problems
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
 from commute.alignments.masked import HARD, by_variable, dims_of, one_hot, rotated_swap
 from commute.alignments.method import At
+from commute.alignments.options import as_plain, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
 from commute.errors import AlignmentError, check, unknown
 

@@ -6,12 +6,12 @@ from dataclasses import dataclass, fields
 import torch
 from torch import Tensor
 
-from commute.alignments.das import as_plain, columns_of, dims_problems, sizes_of, trained_problems
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Invertible
 from commute.alignments.featurizers.invertible import Parameters as Flow
 from commute.alignments.featurizers.invertible import forward, inverse
 from commute.alignments.method import At
+from commute.alignments.options import as_plain, columns_of, dims_problems, sizes_of, trained_problems
 from commute.alignments.rotations import Parameters
 from commute.errors import AlignmentError, check, not_counts
 

@@ -5,10 +5,10 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commute.alignments.das import as_tuples, dims_problems, sizes_of
 from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import PCA
+from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check
 
@@ -24,7 +24,7 @@ class PrincipalComponents:
     dims: int | Sequence[int] | Mapping[str, int] = 8
 
     def __post_init__(self) -> None:
-        as_tuples(self)
+        as_plain(self)
         check(dims_problems(self.dims), AlignmentError, "PrincipalComponents")
 
     def fit(self, train: Sequence[TrainingPairs], select: Sequence[TrainingPairs], generator: np.random.Generator) -> Features:

@@ -8,11 +8,11 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.alignments.das import as_tuples, dims_problems, sizes_of
 from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
 from commute.alignments.method import At
+from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.supervised import directions
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check, unknown
@@ -38,7 +38,7 @@ class Probe:
     dims: int | Sequence[int] | Mapping[str, int] | None = None
 
     def __post_init__(self) -> None:
-        as_tuples(self)
+        as_plain(self)
         problems = [] if self.dims is None else dims_problems(self.dims)
         if self.kind not in get_args(ProbeKind):
             problems.append(unknown("kind of probe", self.kind, get_args(ProbeKind)))

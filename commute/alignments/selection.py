@@ -10,11 +10,11 @@ from torch import Tensor
 
 from commute.alignments.assignments import Assignments, assignments, best_of, ways_to_assign
 from commute.alignments.binary_mask import BinaryMask
-from commute.alignments.das import as_tuples, dims_problems, sizes_of
 from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer
 from commute.alignments.method import At
+from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check, not_counts, unknown
 
@@ -52,7 +52,7 @@ class Selection:
     screen: int = 64
 
     def __post_init__(self) -> None:
-        as_tuples(self)
+        as_plain(self)
         problems = dims_problems(self.dims) + not_counts(screen=self.screen)
         if isinstance(self.over, str) and self.over not in get_args(Over):
             problems.append(unknown("kind of coordinates", self.over, get_args(Over)))

@@ -22,7 +22,7 @@ from commute.models.shipping import Packed, as_bytes, from_bytes, packed, unpack
 T = TypeVar("T")
 R = TypeVar("R")
 
-_AHEAD = 16  # tasks with the executor before it is known how many workers it has, and beside two for each that is known
+_AHEAD = 16  # tasks with the executor beside two for each worker that has the network, to find workers that are not yet known
 _KEPT = 2  # networks that a worker keeps, those used last
 _PAUSE = 0.01  # seconds until a worker says that it lacks the network, lest it asks for task after task meanwhile
 _LOST = {"KilledWorker", "CommClosedError", "CancelledError"}  # what Dask and others raise when workers or the executor are gone
@@ -138,8 +138,9 @@ class _Work:
             raise self._error
 
     def _fill(self) -> None:
-        """Give the executor tasks, as many as keep its workers busy."""
-        while self._todo and len(self._running) < _AHEAD + 2 * len(self._workers):
+        """Give the executor tasks, as many as keep workers busy that have the network; while it is on its way no more."""
+        room = 2 * (len(self._workers) - len(self._lacking)) + (0 if self._sending else _AHEAD)
+        while self._todo and len(self._running) < room:
             place = self._todo.popleft()
             future = self._submitted(_answered, _Job(self._network.key, self._function, self._tasks[place]))
             if future is not None:

@@ -142,27 +142,16 @@ def test_a_function_that_cannot_be_pickled_is_told():
 
 @pytest.mark.usefixtures("_nothing_kept")
 def test_threads_give_the_same_and_never_run_at_once(serial):
-    network, active, most = cm.zoo.hierarchical_equality(), [], []
-
-    def watched(output):
-        active.append(1)
-        most.append(len(active))
-        time.sleep(0.001)
-        active.pop()
-        return output.argmax(-1).bool()
-
-    watching = Network(network.module, encode=network.encode, decode=watched, name="watched")
-    workers_decode.append(watched)
+    network, most = cm.zoo.hierarchical_equality(), []
     with ThreadPoolExecutor(4) as executor:
         counting = Counting(executor)
         assert answers(counting, network) == serial
         assert 1 <= counting.sent <= 2
         assert all(kept.module is not network.module for kept in workers._networks.values())
-        spread(overlapping, watching, range(12), executor, on_result=lambda i, x: most.append(x))
+        spread(overlapping, network, range(12), executor, on_result=lambda i, x: most.append(x))
     assert max(most) == 1
 
 
-workers_decode = []
 _ACTIVE = []
 
 
@@ -240,8 +229,8 @@ def test_many_workers_are_sent_the_network_about_once(monkeypatch):
         turns = iter(range(10**6))
         monkeypatch.setattr(executor.draws, "choice", lambda names: names[next(turns) % 8])
         results(fails, network, list(range(200)), executor)
-    assert 8 <= executor.sent <= 16
-    assert executor.missing < 100  # those given out before the network was there, and few later
+    assert executor.sent == 8
+    assert executor.missing == 16  # those given out before it was known that the network is missing
     assert all(executor.kept.values())
 
 

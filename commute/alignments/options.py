@@ -1,0 +1,64 @@
+"""Options that methods have in common: how they are checked, kept, and read."""
+
+from collections.abc import Mapping, Sequence
+from dataclasses import fields
+from typing import Any
+
+import numpy as np
+
+from commute.errors import AlignmentError, check, not_counts, unknown
+
+
+def as_plain(method: Any) -> None:
+    """Keep a method's numbers as Python's own, and lists of them as tuples, so that equal options are equal records."""
+    for option in fields(method):
+        value = getattr(method, option.name)
+        if isinstance(value, (list, tuple)):
+            object.__setattr__(method, option.name, tuple(map(_plain, value)))
+        elif isinstance(value, Mapping):
+            object.__setattr__(method, option.name, {v: _plain(x) for v, x in value.items()})
+        else:
+            object.__setattr__(method, option.name, _plain(value))
+
+
+def _plain(value: Any) -> Any:
+    return value.item() if isinstance(value, np.generic) else value
+
+
+def sizes_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequence[str]) -> list[int]:
+    """How many coordinates each variable gets.
+
+    Raises:
+        AlignmentError: when a mapping does not name the variables.
+    """
+    if isinstance(dims, Mapping):
+        check([unknown("number of dims of", v, dims) for v in variables if v not in dims], AlignmentError, "dims")
+        return [dims[v] for v in variables]
+    if not isinstance(dims, int):
+        raise AlignmentError(f"dims {dims} are tried one after the other by a search; a single fit needs one number")
+    return [dims] * len(variables)
+
+
+def columns_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequence[str]) -> dict[str, slice]:
+    """The coordinates of each variable."""
+    sizes = sizes_of(dims, variables)
+    return {v: slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i, v in enumerate(variables)}
+
+
+def dims_problems(dims: object) -> list[str]:
+    """What is wrong with a number of dims, a list of them, or a mapping from variables."""
+    if isinstance(dims, Mapping):
+        return not_counts(**{f"dims of {v}": d for v, d in dims.items()}) if dims else ["dims names no variable"]
+    if isinstance(dims, Sequence) and not isinstance(dims, str):
+        return not_counts(**{f"dims[{i}]": d for i, d in enumerate(dims)}) if dims else ["dims lists no number to try"]
+    return not_counts(dims=dims)
+
+
+def trained_problems(steps: object, batch: object, learning_rate: object, restarts: object, patience: object) -> list[str]:
+    """What is wrong with the options that all trained methods have."""
+    problems = not_counts(steps=steps, batch=batch, restarts=restarts, patience=patience)
+    rates = learning_rate if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str) else [learning_rate]
+    wrong = [r for r in rates if not isinstance(r, (int, float)) or not r > 0]
+    if wrong or not rates:
+        problems.append(f"learning_rate must be positive; given {learning_rate!r}")
+    return problems
