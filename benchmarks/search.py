@@ -23,7 +23,7 @@ NETWORKS = 5
 LEARNED = 0.99  # accuracy above which a network counts as trained
 PAIRS = 10_000  # to test by, of each set of variables
 OBJECTS = 2**16  # that our side draws from, so that nearly every object is met once, as in the tutorial
-EQUALITY = cm.DAS(dims=tutorial.DIMS, restarts=4)
+EQUALITY = cm.DAS(dims=tutorial.DIMS, restarts=4, steps=800, patience=20)  # as many checks as there are: it goes on to the end
 EQUALITY_PAIRS = 16_384
 
 LAYERS, WIDTH, TOKENS = 12, 32, 8
@@ -121,7 +121,7 @@ def _tutorial() -> list[Figure]:
         ratios.append(theirs.seconds / seconds)
     return [
         at_least(f"tutorial: IIA beyond pyvene's, least of {NETWORKS} networks", min(gains), -0.5, "points"),
-        Figure("tutorial: IIA of four restarts, highest less lowest, at most", max(spreads), 1, "points"),
+        Figure("tutorial: IIA of four restarts, highest less lowest", max(spreads), 1, "points"),
         at_least("tutorial: four restarts against one training in pyvene, least", min(ratios), 10, "times as fast"),
     ]
 

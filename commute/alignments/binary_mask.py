@@ -41,7 +41,7 @@ class BinaryMask:
 
     over: BasisName | Featurizer = "neurons"
     rotation: bool = False
-    sparsity: float = 0.01
+    sparsity: float = 0.05
     steps: int = 600
     batch: int = 256
     learning_rate: float | Sequence[float] = 0.05
@@ -96,9 +96,9 @@ class BinaryMask:
         moved = rotated_swap("qr", parameters, features, taken, masks) if self.rotation else swapped(features, taken, masks)
         return at.basis.from_features(moved.flatten(0, 1), rest).reshape(held.shape)
 
-    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+    def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
         """The number of coordinates that variables take, weighed."""
-        del at
+        del at, progress
         return self.sparsity * parameters["logits"].softmax(-2)[..., :-1, :].sum((-1, -2))
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:

@@ -15,7 +15,9 @@ from commute.alignments.options import as_plain, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
 from commute.errors import AlignmentError, check, unknown
 
-_WARM, _COLD = 0.1, 0.002  # temperature of the boundaries, as a share of the width, at the start and at the end
+_WARM, _COLD = 0.03, 0.002  # temperature of the boundaries, as a share of the width, at the start and at the end
+
+_KNOWN = 0.5  # of training, after which sparsity has its whole weight
 
 
 @dataclass(frozen=True)
@@ -35,11 +37,11 @@ class BoundlessDAS:
         patience: checks on the selection pairs without a better result, after which training stops.
     """
 
-    sparsity: float = 0.1
-    steps: int = 800
+    sparsity: float = 1.0
+    steps: int = 600
     batch: int = 256
     learning_rate: float | Sequence[float] = 0.05
-    restarts: int = 2
+    restarts: int = 4
     parametrisation: Parametrisation = "qr"
     patience: int = 20
 
@@ -58,7 +60,7 @@ class BoundlessDAS:
         return Identity()
 
     def start(self, at: At, generator: torch.Generator, restart: int) -> Parameters:
-        """A random rotation, and boundaries that divide it evenly with one more part that belongs to nobody.
+        """A random rotation, and boundaries that give each variable one coordinate; they move as far as it takes.
 
         Raises:
             AlignmentError: when the site has fewer coordinates than there are variables.
@@ -70,7 +72,7 @@ class BoundlessDAS:
         rotation = torch.linalg.qr(torch.randn(at.width, at.width, generator=generator)).Q
         return {
             **free_parameters(self.parametrisation, rotation, generator),
-            "shares": torch.zeros(n + 1).requires_grad_(),
+            "shares": torch.tensor([1.0] * n + [max(at.width - n, 1.0)]).log().requires_grad_(),
         }
 
     def patch(self, parameters: Parameters, held: Tensor, sources: Mapping[str, Tensor], at: At, progress: float) -> Tensor:
@@ -78,10 +80,10 @@ class BoundlessDAS:
         masks = parameters[HARD] if HARD in parameters else self._soft(parameters["shares"], at.width, progress)
         return rotated_swap(self.parametrisation, parameters, held, sources, by_variable(masks, at.variables))
 
-    def penalty(self, parameters: Parameters, at: At) -> Tensor:
-        """The share of coordinates that variables take, weighed."""
+    def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
+        """The share of coordinates that variables take, weighed, and the more so the better the rotation is known."""
         del at
-        return self.sparsity * parameters["shares"].softmax(-1)[..., :-1].sum(-1)
+        return self.sparsity * min(1.0, progress / _KNOWN) * parameters["shares"].softmax(-1)[..., :-1].sum(-1)
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:
         """Boundaries at whole coordinates, at least one a variable."""

@@ -87,9 +87,9 @@ class DAS:
         moved = [(x - held) @ parts[v] for v, x in sources.items()]
         return held + torch.cat(moved, -1) @ torch.cat(list(parts.values()), -1).mT
 
-    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+    def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
         """Nothing."""
-        del at
+        del at, progress
         return parameters["free"].new_zeros(len(parameters["free"]))
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:

@@ -98,7 +98,7 @@ class Trained(Protocol):
             progress: the share of training that is over; what is soft hardens with it.
         """
 
-    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+    def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
         """What is added to each item's loss, [items]."""
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:

@@ -75,9 +75,9 @@ class NonlinearDAS:
             moved[..., columns[variable]] = forward(flow, source)[..., columns[variable]]
         return inverse(flow, moved)
 
-    def penalty(self, parameters: Parameters, at: At) -> Tensor:
+    def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
         """Nothing."""
-        del at
+        del at, progress
         first = next(iter(parameters.values()))
         return torch.zeros(len(first), device=first.device)
 

@@ -200,7 +200,7 @@ def _step(blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, Tr
     for block, stack, (here, places_of_rows, _), found in zip(blocks, stacks, parts, scores(parts), strict=True):
         choices = here.choices[torch.from_numpy(places_of_rows)].to(found.device)
         loss = cross_entropy(found.float(), choices, reduction="none").reshape(len(block), -1).mean(1)
-        losses.append(loss + sum(block[0].method.penalty(x, at) for x, at in zip(stack, places[block[0].place], strict=True)))
+        losses.append(loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, places[block[0].place], strict=True)))
     if not all(loss.requires_grad for loss in losses):
         _give_up_without_gradient(blocks, losses)
     graded = [loss.sum() for loss in losses if loss.requires_grad]
@@ -231,7 +231,7 @@ def _check(starts: Sequence[Start], places: Sites, select_by: Prepared) -> None:
         sites, sets = places[place], select_by[place]
         with torch.no_grad():
             free = _stacked([s.parameters for s in block])
-            penalty = sum(method.penalty(x, at) for x, at in zip(free, sites, strict=True))
+            penalty = sum(method.penalty(x, at, 1.0) for x, at in zip(free, sites, strict=True))
             stack = [method.hardened(x, at) for x, at in zip(free, sites, strict=True)]
             judged = [_judged(method, stack, sites, here) for here in sets]
         worst, loss = np.min([iia for iia, _ in judged], axis=0), np.mean([x for _, x in judged], axis=0)

@@ -6,10 +6,11 @@ import socket
 import time
 import traceback
 import warnings
-from collections import Counter, OrderedDict, deque
+from collections import Counter, OrderedDict
 from collections.abc import Callable, Sequence
 from concurrent.futures import BrokenExecutor, CancelledError, Executor, Future
 from dataclasses import dataclass
+from heapq import heappop, heappush
 from queue import Empty, SimpleQueue
 from threading import Lock
 from typing import Any, TypeVar
@@ -105,7 +106,7 @@ class _Work:
     ) -> None:
         self._executor, self._network, self._function, self._tasks = executor, network, function, tasks
         self._on_result = on_result
-        self._todo = deque(range(len(tasks)))
+        self._todo = list(range(len(tasks)))  # a heap: tasks are begun in order
         self._running: dict[Future[Any], int] = {}  # the task of each
         self._sending: set[Future[Any]] = set()
         self._ended: SimpleQueue[Future[Any]] = SimpleQueue()
@@ -141,7 +142,7 @@ class _Work:
         """Give the executor tasks, as many as keep workers busy that have the network; while it is on its way no more."""
         room = 2 * (len(self._workers) - len(self._lacking)) + (0 if self._sending else _AHEAD)
         while self._todo and len(self._running) < room:
-            place = self._todo.popleft()
+            place = heappop(self._todo)
             future = self._submitted(_answered, _Job(self._network.key, self._function, self._tasks[place]))
             if future is not None:
                 self._running[future] = place
@@ -184,7 +185,7 @@ class _Work:
                 self._finished += 1
         elif place is not None and self._error is None:
             self._lacking[answer.worker] += 1
-            self._todo.appendleft(place)
+            heappush(self._todo, place)
             self._send(self._lacking[answer.worker])
 
     def _take_ended(self) -> None:

@@ -29,6 +29,7 @@ from commute.models.patches import Change, FeatureLike, Read, Whole, of_rows
 from commute.models.positions import Positions
 from commute.models.prepared import Prepared, prepared
 from commute.models.prompts import Padding
+from commute.models.residual import residual_sites
 from commute.models.rows import Labels, at, batched, by_row, distinct_rows, joined
 from commute.models.sites import Site, Tap
 from commute.models.sweep import Sources, Sweep, swept
@@ -225,6 +226,19 @@ class Network(Passes):
         """
         found = head_sites(self.module, part, layers=layers, position=position)
         self._check(found.values())
+        return found
+
+    def residual(self, *, positions: Sequence[Any] = (None,)) -> list[Site]:
+        """The sites of the residual stream, the output of every layer at each of the positions; see `residual_sites`.
+
+        Args:
+            positions: as of a `Site`: numbers, names, …; None is all positions as one site.
+
+        Raises:
+            NetworkError: when the module does not show where its layers are, or has no such named position.
+        """
+        found = residual_sites(self.module, positions)
+        self._check(found)
         return found
 
     def run(self, inputs: Setting, do: Do | None = None) -> Any:

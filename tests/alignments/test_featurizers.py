@@ -140,8 +140,8 @@ def test_vectors_and_features_that_do_not_fit_are_errors_that_tell_all(name):
         ALL[name].to_features(torch.ones(2, WIDTH + 1, dtype=torch.int64))
     assert "floating-point values; this one holds torch.int64" in str(caught.value)
     assert "vectors [batch, 6]; given [2, 7]" in str(caught.value)
-    with pytest.raises(AlignmentError, match=r"given \[2, 3, 6\]"):
-        ALL[name].to_features(torch.ones(2, 3, WIDTH))
+    with pytest.raises(AlignmentError, match=r"given \[2, 6, 6\]"):
+        ALL[name].to_features(torch.ones(2, WIDTH, WIDTH))
     features, rest = ALL[name].to_features(normal(2, WIDTH))
     with pytest.raises(AlignmentError, match=r"features \[batch, "):
         ALL[name].from_features(torch.cat([features, features], dim=1), rest)
@@ -268,9 +268,9 @@ def test_a_record_that_is_not_as_written_is_an_error(changes, told):
 
 
 def test_how_far_directions_are_from_orthonormal_is_told_in_float64():
-    tilted = torch.eye(4, dtype=torch.float64)
-    tilted[0, 1] = 1e-9  # which float32 products do not see beside 1
-    assert Orthogonal(tilted).error == pytest.approx(1e-9)
+    longer = torch.eye(4, dtype=torch.float64)
+    longer[0, 0] += 1e-9  # which is 1 in float32
+    assert Orthogonal(longer).error == pytest.approx(2e-9)
     assert 0 < EXACT["Orthogonal"].error < 1e-6
     with pytest.raises(AlignmentError, match=r"\|QᵀQ - I\| reaches 3"):
         Orthogonal(2 * torch.eye(3))
@@ -317,7 +317,9 @@ def test_a_mask_is_of_bool_and_keeps_something(kept, told):
 def test_affine_features_are_the_planted_ones():
     affine, planted = EXACT["Affine"], normal(20, WIDTH, seed=4)
     vectors = torch.stack([affine.matrix @ f + affine.shift for f in planted])
-    assert torch.allclose(affine.to_features(vectors)[0], planted, atol=1e-4)
+    features, rest = affine.to_features(vectors)
+    assert torch.allclose(features, planted, atol=1e-4)
+    assert torch.allclose(affine.from_features(features, rest + 1), vectors + 1, atol=1e-4)
 
 
 @pytest.mark.parametrize(

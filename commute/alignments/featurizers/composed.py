@@ -6,7 +6,6 @@ from functools import cached_property
 import torch
 from torch import Tensor
 
-from commute.alignments.featurizers.checks import as_floats
 from commute.alignments.featurizers.featurizer import Featurizer
 from commute.errors import AlignmentError, check
 
@@ -49,7 +48,7 @@ class Composed:
 
     def to_features(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
         """The features of the second [batch, dims], and the rest of the first beside that of the second [batch, left]."""
-        middle, left = self.first.to_features(as_floats(vectors, self.width, "Composed"))
+        middle, left = self.first.to_features(vectors)
         features, also_left = self.second.to_features(middle)
         return features, torch.cat([left, also_left], dim=1)
 
