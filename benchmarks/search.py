@@ -28,8 +28,8 @@ EQUALITY_PAIRS = 16_384
 
 LAYERS, WIDTH, TOKENS = 12, 32, 8
 VALUES = 8  # tokens that an object can be
-GRID = cm.DAS(dims=(1, 2, 4, 8), restarts=4, steps=100, batch=64)
-GRID_PAIRS = 1024
+GRID = cm.DAS(dims=(1, 2, 4, 8), restarts=4, steps=100, batch=32)
+GRID_PAIRS = 512
 STRIDE = 7  # of the items of the grid that are trained one by one; it has no factor in common with their number
 
 WORKERS = cm.DAS(dims=8, restarts=4, steps=200, batch=64)
@@ -135,8 +135,8 @@ def _rotation(alignment: cm.Alignment) -> Tensor:
 # Many sites, sizes and starts at once, in a network of GPT-2's shape.
 
 
-def parity() -> cm.CausalModel:
-    """Whether just one of two numbers is large."""
+def sizes() -> cm.CausalModel:
+    """Which of two numbers are large, as a number from 0 to 3."""
 
     def left(a: Any) -> Any:
         return a >= VALUES // 2
@@ -144,10 +144,10 @@ def parity() -> cm.CausalModel:
     def right(b: Any) -> Any:
         return b >= VALUES // 2
 
-    def differ(left: Any, right: Any) -> Any:
-        return left != right
+    def which(left: Any, right: Any) -> Any:
+        return 2 * left + right
 
-    return cm.CausalModel("one is large", dict.fromkeys("ab", cm.Finite(range(VALUES))), [left, right, differ])
+    return cm.CausalModel("sizes", dict.fromkeys("ab", cm.Finite(range(VALUES))), [left, right, which])
 
 
 def prompt(batch: Any) -> dict[str, Any]:
@@ -158,11 +158,11 @@ def prompt(batch: Any) -> dict[str, Any]:
 
 
 def answer(output: Any) -> Tensor:
-    """The likelier of two tokens, as bool."""
-    return torch.as_tensor(output.logits[:, -1, :2].argmax(-1).bool())
+    """The likeliest of four tokens."""
+    return torch.as_tensor(output.logits[:, -1, :4].argmax(-1))
 
 
-def language_model(steps: int = 200) -> cm.Network:
+def language_model(steps: int = 100) -> cm.Network:
     """A network of GPT-2's shape, trained for a short time on all inputs of the task."""
     from transformers import GPT2Config, GPT2LMHeadModel
 
@@ -174,10 +174,10 @@ def language_model(steps: int = 200) -> cm.Network:
         torch.manual_seed(0)
         module = GPT2LMHeadModel(config)
     a, b = (x.flatten() for x in np.meshgrid(range(VALUES), range(VALUES)))
-    call, expected = prompt({"a": a, "b": b}), torch.from_numpy(parity().solve({"a": a, "b": b})["differ"]).long()
+    call, expected = prompt({"a": a, "b": b}), torch.from_numpy(sizes().solve({"a": a, "b": b})["which"]).long()
     optimizer = torch.optim.Adam(module.parameters(), lr=3e-3, fused=True)
     for _ in range(steps):
-        loss = cross_entropy(module(**call).logits[:, -1, :2], expected)
+        loss = cross_entropy(module(**call).logits[:, -1, :4], expected)
         optimizer.zero_grad()
         loss.backward()
         optimizer.step()
@@ -190,7 +190,7 @@ def _residual(network: cm.Network) -> list[Any]:
 
 def _grid() -> list[Figure]:
     """One search of 12 sites, 4 sizes and 4 starts against one search for each, of which every seventh is carried out."""
-    algorithm, network = parity(), language_model()
+    algorithm, network = sizes(), language_model()
     sites = _residual(network)
     start = time.perf_counter()
     together = _searched(algorithm, network, sites, GRID, 0)
@@ -232,7 +232,7 @@ def _searched(
 
 def _workers() -> list[Figure]:
     """The same search by one and by two processes of one thread each; a short search before lets them import what they need."""
-    algorithm, network = parity(), language_model()
+    algorithm, network = sizes(), language_model()
     sites = _residual(network)
     taken, found = {}, {}
     for n in (1, 2):

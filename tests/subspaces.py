@@ -108,3 +108,26 @@ def angle(feature: cm.Feature, true: torch.Tensor) -> float:
     if found.shape[1] != true.shape[1]:
         return 90.0
     return float(torch.rad2deg(torch.acos(torch.linalg.svdvals(found.T @ true).clamp(max=1).min())))
+
+
+def found(method, variables, *, seed: int, n: int = 2048, **options) -> tuple[cm.SearchResult, Planted, int]:
+    """A search in a network planted by a seed, and the dims of each variable there."""
+    dims = 1 + seed % (2 if getattr(method, "how", "") == "exact" else 3)
+    here = planted(seed, dims=dims, **options)
+    result = cm.search(algorithm(dims + 1), here.network, variables=variables, sites=[SITE], method=method, n=n, seed=seed)
+    return result, here, dims
+
+
+def angles(method, variables, options, *, seed: int) -> list[float]:
+    """How far what a search finds is from what was planted, a principal angle for each variable."""
+    result, here, _ = found(method, variables, seed=seed, **options)
+    alignment = result.smallest()
+    return [angle(alignment[v], here.directions[v]) for v in variables]
+
+
+def reported(method, variables, *, seed: int, n: int = 1024, **options) -> bool:
+    """Whether fresh pairs show an IIA of at least 0.95, at confidence 0.99, for variables that a network does not compute."""
+    result, here, dims = found(method, variables, seed=seed, n=n, present=False, **options)
+    fresh = cm.pairs(algorithm(dims + 1), variables[:1], 1000, seed=seed + 1)
+    accuracy = cm.interchange_accuracy(algorithm(dims + 1), here.network, result.best, fresh)
+    return accuracy.interval[0] >= 0.95

@@ -12,7 +12,7 @@ from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
 from commute.alignments.method import At
 from commute.alignments.options import as_plain, columns_of, dims_problems, sizes_of, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
-from commute.alignments.supervised import Kind, directions
+from commute.alignments.supervised import Kind, disjoint_directions
 from commute.errors import AlignmentError, check, unknown
 
 Start = Literal["random"] | Kind
@@ -75,7 +75,7 @@ class DAS:
         drawn = torch.randn(at.width, sum(sizes), generator=generator)
         if self.start_from == "random":
             return free_parameters(self.parametrisation, torch.linalg.qr(drawn).Q, generator)
-        found = [directions(self.start_from, *at.vectors(v), k, generator) for v, k in zip(at.variables, sizes, strict=True)]
+        found = disjoint_directions(self.start_from, [at.vectors(v) for v in at.variables], sizes, generator)
         noise = _NOISE * drawn / at.width**0.5 if restart else 0 * drawn
         return free_parameters(self.parametrisation, torch.linalg.qr(torch.cat(found, 1) + noise).Q, generator)
 

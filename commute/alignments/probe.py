@@ -6,14 +6,13 @@ from typing import Literal, get_args
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
 from commute.alignments.method import At
 from commute.alignments.options import as_plain, dims_problems, sizes_of
-from commute.alignments.supervised import directions
+from commute.alignments.supervised import disjoint_directions, needed
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check, unknown
 from commute.runs.seeds import torch_seed
@@ -57,19 +56,14 @@ class Probe:
 
     def _features(self, at: At, generator: torch.Generator) -> dict[str, Feature]:
         """Each variable's at one site. Those that only fill up its number come after all that tell some variable's values."""
-        needed = {v: min(_needed(at.vectors(v)[1]), at.width) for v in at.variables}
-        sizes = needed if self.dims is None else dict(zip(at.variables, sizes_of(self.dims, at.variables), strict=True))
-        if sum(sizes.values()) > at.width:
-            told = " + ".join(f"{k} of {v}" for v, k in sizes.items())
-            raise AlignmentError(f"Probe needs {told} orthogonal directions; {at.site} has {at.width}")
-        found = {v: directions(self.kind, *at.vectors(v), sizes[v], generator) for v in at.variables}
-        order = sorted((i >= needed[v], j, i) for j, v in enumerate(at.variables) for i in range(sizes[v]))
-        columns = torch.stack([found[at.variables[j]][:, i] for _, j, i in order], 1)
-        rotation = Orthogonal(torch.linalg.qr(columns.double()).Q.to(columns.dtype))
-        owners = [at.variables[j] for _, j, _ in order]
-        return {v: Feature(at.site, rotation, tuple(d for d, owner in enumerate(owners) if owner == v)) for v in at.variables}
-
-
-def _needed(values: Tensor) -> int:
-    """How many directions tell all values apart."""
-    return 1 if values.is_floating_point() else max(1, len(torch.unique(values)) - 1)
+        told = [at.vectors(v) for v in at.variables]
+        least = [min(needed(values), at.width) for _, values in told]
+        sizes = least if self.dims is None else sizes_of(self.dims, at.variables)
+        if sum(sizes) > at.width:
+            asked = " + ".join(f"{k} of {v}" for v, k in zip(at.variables, sizes, strict=True))
+            raise AlignmentError(f"Probe needs {asked} orthogonal directions; {at.site} has {at.width}")
+        found = disjoint_directions(self.kind, told, sizes, generator)
+        rotation, ends = Orthogonal(torch.cat(found, 1)), np.cumsum(sizes)
+        return {
+            v: Feature(at.site, rotation, tuple(range(end - k, end))) for v, k, end in zip(at.variables, sizes, ends, strict=True)
+        }

@@ -9,11 +9,12 @@ from typing import Any
 import torch
 from safetensors import SafetensorError, safe_open
 from safetensors.torch import save
+from torch import Tensor
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count
 from commute.alignments.items import Counts, Fitted, Item
-from commute.errors import AlignmentError
+from commute.errors import AlignmentError, CommuteError
 from commute.runs.files import write_atomically
 
 _VERSION = 1
@@ -39,21 +40,10 @@ class Records:
             with safe_open(str(path), framework="pt") as file:
                 record = json.loads(file.metadata()["record"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-            if record["version"] != _VERSION:
-                raise AlignmentError(f"{path} is a record of version {record['version']}; version {_VERSION} is read")
-            losses = tuple(tensors.pop(_LOSSES).tolist())
-            kept = record["alignment"]
-            alignment = None if kept is None else Alignment.from_record(kept, tensors)
-        except (OSError, ValueError, KeyError, TypeError, SafetensorError) as error:
-            raise AlignmentError(f"{path} is not as written ({error}); remove it to fit the item anew") from error
-        return Fitted(
-            features=None if alignment is None else {v: alignment.parts(v) for v in alignment},
-            problem=record["problem"],
-            train=_counts_from(record["train"]),
-            selection=_counts_from(record["selection"]),
-            losses=losses,
-            flops=record["flops"],
-        )
+            return _fitted(record, tensors, item)
+        except (CommuteError, OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
+            told = f"{type(error).__name__}: {error}"
+            raise AlignmentError(f"{path} is not as written ({told}); remove it to fit the item anew") from error
 
     def write(self, item: Item, fitted: Fitted) -> None:
         """Keep what came of an item."""
@@ -73,6 +63,24 @@ class Records:
 
     def _path(self, item: Item) -> Path:
         return self.folder / f"{item.key}.safetensors"
+
+
+def _fitted(record: Mapping[str, Any], tensors: dict[str, Tensor], item: Item) -> Fitted:
+    if record["version"] != _VERSION:
+        raise AlignmentError(f"it is a record of version {record['version']}; version {_VERSION} is read")
+    if record["item"] != str(item):
+        raise AlignmentError(f"it is of {record['item']}, and was to be of {item}")
+    losses = tuple(tensors.pop(_LOSSES).tolist())
+    kept = record["alignment"]
+    alignment = None if kept is None else Alignment.from_record(kept, tensors)
+    return Fitted(
+        features=None if alignment is None else {v: alignment.parts(v) for v in alignment},
+        problem=record["problem"],
+        train=_counts_from(record["train"]),
+        selection=_counts_from(record["selection"]),
+        losses=losses,
+        flops=record["flops"],
+    )
 
 
 def _counts_to(counts: Mapping[tuple[str, ...], Counts] | None) -> Any:

@@ -143,19 +143,19 @@ def _improved(choices: Assignments, owners: Tensor, units: Sequence[int]) -> Ten
 
     What should improve is the mean over sets at first, and then the worst slice.
     """
-    best = choices.outcomes(owners[None]).keys()[0]
-    rounds = int((owners < choices.none).sum())
+    best, rounds = choices.outcomes(owners[None]).keys()[0], int((owners < choices.none).sum())
+    tried = _swapped(owners, units)
+    if best[0] == 1 or not len(tried):
+        return owners
+    keys = choices.outcomes(tried).keys()
     for first in (1, 0):
         for _ in range(rounds):
-            swaps = [(a, b) for i, a in enumerate(units) for b in units[i + 1 :] if owners[a] != owners[b]]
-            if best[0] == 1 or not swaps:
-                return owners
-            tried = torch.stack([_exchanged(owners, a, b) for a, b in swaps])
-            keys = choices.outcomes(tried).keys()
             place = best_of(keys[:, first:])
-            if keys[place, first:2].tolist() <= best[first:2].tolist():
+            if best[0] == 1 or keys[place, first:2].tolist() <= best[first:2].tolist():
                 break
             best, owners = keys[place], tried[place]
+            tried = _swapped(owners, units)
+            keys = choices.outcomes(tried).keys()
     return owners
 
 
@@ -167,7 +167,9 @@ def _with(owners: Tensor, moves: Sequence[tuple[int, int]]) -> Tensor:
     return tried
 
 
-def _exchanged(owners: Tensor, a: int, b: int) -> Tensor:
-    tried = owners.clone()
-    tried[[a, b]] = owners[[b, a]]
-    return tried
+def _swapped(owners: Tensor, units: Sequence[int]) -> Tensor:
+    """The assignments in which two units have each other's owner, [swaps, units]."""
+    pairs = [(a, b) for i, a in enumerate(units) for b in units[i + 1 :] if owners[a] != owners[b]]
+    swaps = torch.tensor(pairs, dtype=torch.int64).view(-1, 2)
+    tried = owners.repeat(len(swaps), 1)
+    return tried.scatter(1, swaps, owners[swaps.flip(1)])

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from commute.alignments.method import At, Trained
 from commute.alignments.rotations import Parameters
-from commute.alignments.training import TrainingPairs, Values
+from commute.alignments.training import TrainingPairs, Values, at_least_single
 from commute.causal.batches import Column
 from commute.models.patches import Whole
 
@@ -35,7 +35,7 @@ class Patch:
     def __call__(self, held: Tensor) -> Tensor:
         """The vectors [items * batch, width] after the interchange."""
         items = len(next(iter(self.sources.values())))
-        exact = held.to(torch.promote_types(held.dtype, torch.float32)).reshape(items, -1, held.shape[-1])
+        exact = at_least_single(held).reshape(items, -1, held.shape[-1])
         return self.method.patch(self.parameters, exact, self.sources, self.at, self.progress).flatten(0, 1)
 
     def __getitem__(self, rows: Tensor) -> "Patch":
@@ -63,8 +63,7 @@ def values_of_items(
     """
 
     def sources(at: At) -> dict[str, Tensor]:
-        taken = {v: x[at.index][rows] for v, x in here.vectors.items()}
-        return {v: x.to(torch.promote_types(x.dtype, torch.float32)) for v, x in taken.items()}
+        return {v: at_least_single(x[at.index][rows]) for v, x in here.vectors.items()}
 
     return {Whole(at.site): Patch(method, x, sources(at), at, progress) for at, x in zip(sites, stack, strict=True)}
 

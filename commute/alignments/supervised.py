@@ -1,5 +1,6 @@
 """Directions that tell a variable's values apart, in closed form: cheap baselines, and starting points of training."""
 
+from collections.abc import Sequence
 from typing import Literal
 
 import torch
@@ -39,6 +40,30 @@ def directions(kind: Kind, vectors: Tensor, values: Tensor, dims: int, generator
     more = torch.randn(x.shape[1], dims - found.shape[1], generator=generator, dtype=x.dtype).to(x)
     q: Tensor = torch.linalg.qr(torch.cat([found, more], 1)).Q
     return q.to(torch.promote_types(vectors.dtype, torch.float32))
+
+
+def disjoint_directions(
+    kind: Kind, told: Sequence[tuple[Tensor, Tensor]], sizes: Sequence[int], generator: torch.Generator
+) -> list[Tensor]:
+    """Directions of several variables, [width, size] each, all orthonormal; those that only fill up a size come last in turn.
+
+    Args:
+        kind: as of `directions`.
+        told: vectors and values of each variable.
+        sizes: of each.
+        generator: of directions that fill up.
+    """
+    found = [directions(kind, *x, size, generator) for x, size in zip(told, sizes, strict=True)]
+    order = sorted(
+        (i >= needed(values), j, i) for j, (_, values) in enumerate(told) for i in range(sizes[j])
+    )  # telling ones before fillers
+    q = torch.linalg.qr(torch.stack([found[j][:, i].double() for _, j, i in order], 1)).Q
+    return [q[:, [at for at, (_, j, _) in enumerate(order) if j == variable]].to(found[0]) for variable in range(len(told))]
+
+
+def needed(values: Tensor) -> int:
+    """How many directions tell all values apart: one less than there are; one for numbers."""
+    return 1 if values.is_floating_point() else max(1, len(torch.unique(values)) - 1)
 
 
 def _components(x: Tensor) -> Tensor:

@@ -16,7 +16,7 @@ from torch.nn.functional import cross_entropy
 from commute.alignments.method import At, Trained
 from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import judged_items, values_of_items
-from commute.alignments.training import Features, Place, TrainingPairs, scores
+from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, scores
 from commute.causal.batches import Column
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
@@ -199,8 +199,10 @@ def _step(blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, Tr
     losses: list[Tensor] = []
     for block, stack, (here, places_of_rows, _), found in zip(blocks, stacks, parts, scores(parts), strict=True):
         choices = here.choices[torch.from_numpy(places_of_rows)].to(found.device)
-        loss = cross_entropy(found.float(), choices, reduction="none").reshape(len(block), -1).mean(1)
-        losses.append(loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, places[block[0].place], strict=True)))
+        loss = cross_entropy(at_least_single(found), choices, reduction="none").reshape(len(block), -1).mean(1)
+        losses.append(
+            loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, places[block[0].place], strict=True))
+        )
     if not all(loss.requires_grad for loss in losses):
         _give_up_without_gradient(blocks, losses)
     graded = [loss.sum() for loss in losses if loss.requires_grad]

@@ -102,9 +102,14 @@ class TrainingPairs:
     def judged(self, rows: Column, values: Values) -> tuple[Column, Column]:
         """As `right_after`, and the cross-entropy of the right choice, [rows]."""
         with evaluating(self.network.module), torch.no_grad():
-            found = scores([(self, rows, values)])[0].float().cpu()
+            found = at_least_single(scores([(self, rows, values)])[0]).cpu()
         choices = self.choices[torch.from_numpy(rows)]
         return (found.argmax(-1) == choices).numpy(), cross_entropy(found, choices, reduction="none").numpy()
+
+
+def at_least_single(x: Tensor) -> Tensor:
+    """The same in single precision, or the higher one that it has; half precision is too coarse to train in."""
+    return x.to(torch.promote_types(x.dtype, torch.float32))
 
 
 def scores(parts: Sequence[tuple[TrainingPairs, Column, Values]]) -> list[Tensor]:

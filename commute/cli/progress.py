@@ -2,9 +2,19 @@
 
 from collections.abc import Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass, field
 
 from rich.console import Console
-from rich.progress import BarColumn, MofNCompleteColumn, Progress, SpinnerColumn, TaskID, TextColumn, TimeElapsedColumn
+from rich.progress import (
+    BarColumn,
+    MofNCompleteColumn,
+    Progress,
+    SpinnerColumn,
+    TaskID,
+    TextColumn,
+    TimeElapsedColumn,
+    TimeRemainingColumn,
+)
 
 from commute.runs.events import (
     ControlMeasured,
@@ -18,38 +28,82 @@ from commute.runs.events import (
     VerificationStarted,
 )
 
+_REASONS = 5  # why sites are skipped, that are told; all are in the result of the search
+
 
 @contextmanager
-def progress(console: Console) -> Iterator[OnEvent]:
-    """A listener that draws bars while work goes on, and leaves a line for each thing found."""
+def progress(console: Console | None = None) -> Iterator[OnEvent]:
+    """A listener that draws a bar for each search while it goes on, with the time that is left.
+
+    A line is left for each item that is better than all before it in its search, for the first reasons to skip sites, and for
+    what is measured afterwards:
+
+        with cm.progress() as listen:
+            result = cm.search(…, on_event=listen)
+
+    Args:
+        console: to draw on; standard error by default.
+    """
     columns = (
         SpinnerColumn(),
-        TextColumn("{task.description}"),
+        TextColumn("{task.description}", markup=False),
         BarColumn(),
         MofNCompleteColumn(),
         TimeElapsedColumn(),
+        TimeRemainingColumn(),
     )
-    with Progress(*columns, console=console, transient=True) as bars:
-        tasks: dict[str, TaskID] = {}
+    with Progress(*columns, console=console or Console(stderr=True), transient=True) as bars:
+        yield _Listener(bars).listen
 
-        def listen(event: Event) -> None:
-            match event:
-                case SearchStarted(items, control):
-                    tasks["search"] = bars.add_task(f"control: {control}" if control else "searching", total=items)
-                case ItemFitted(item, iia, control):
-                    bars.advance(tasks["search"])
-                    if control is None:
-                        bars.console.print(f"  {item}: worst slice {iia:.4f}", markup=False, highlight=False)
-                case SiteSkipped(site, reason, control):
-                    bars.advance(tasks["search"])
-                    bars.console.print(f"  skipped {site}: {reason}", markup=False, highlight=False)
-                case VerificationStarted(pairs):
-                    bars.console.print(f"  verifying on {pairs:,} fresh pairs", markup=False, highlight=False)
-                case SetVerified(variables, iia):
-                    bars.console.print(f"  {' + '.join(variables)}: IIA {iia:.4f}", markup=False, highlight=False)
-                case ControlMeasured(control, iia):
-                    bars.console.print(f"  control, {control}: reached {iia:.4f}", markup=False, highlight=False)
-                case Decided():
-                    pass
 
-        yield listen
+@dataclass
+class _Listener:
+    """The bars, and what the search that goes on has come to."""
+
+    bars: Progress
+    task: TaskID | None = None  # the bar of the search
+    left: int = 0  # items of it
+    best: float = -1.0
+    reasons: set[str] = field(default_factory=set)  # of skips, in all searches
+
+    def listen(self, event: Event) -> None:
+        match event:
+            case SearchStarted(items, control):
+                self._start(items, control)
+            case ItemFitted(item, iia, control):
+                self._advance()
+                if control is None and iia > self.best:
+                    self.best = iia
+                    self._say(f"best so far: {item}: worst slice {iia:.4f}")
+            case SiteSkipped(site, reason, control):
+                self._advance()
+                if control is None:
+                    self._skip(site, reason)
+            case VerificationStarted(pairs):
+                self._say(f"verifying on {pairs:,} fresh pairs")
+            case SetVerified(variables, iia):
+                self._say(f"{' + '.join(variables)}: IIA {iia:.4f}")
+            case ControlMeasured(control, iia):
+                self._say(f"control, {control}: reached {iia:.4f}")
+            case Decided():
+                pass
+
+    def _start(self, items: int, control: str | None) -> None:
+        if self.task is not None and self.left:  # of a search that ended in an error
+            self.bars.stop_task(self.task)
+        self.task = self.bars.add_task(f"control: {control}" if control else "searching", total=items)
+        self.left, self.best = items, -1.0
+
+    def _advance(self) -> None:
+        """One item less to do; a site that is skipped before the search starts has no items in it."""
+        if self.task is not None and self.left:
+            self.left -= 1
+            self.bars.advance(self.task)
+
+    def _skip(self, site: str, reason: str) -> None:
+        if reason not in self.reasons and len(self.reasons) <= _REASONS:
+            self.reasons.add(reason)
+            self._say(f"skipped {site}: {reason}" if len(self.reasons) <= _REASONS else "more is skipped, for other reasons")
+
+    def _say(self, line: str) -> None:
+        self.bars.console.print(f"  {line}", markup=False, highlight=False)

@@ -23,7 +23,7 @@ def residual_sites(module: nn.Module, positions: Sequence[Any]) -> list[Site]:
     outer = [path for path in lists if not any(path.startswith(f"{other}.") for other in lists)]
     if not outer:
         raise NetworkError(
-            "there is no nn.ModuleList of layers, so the residual stream cannot be told; choose sites by pattern, network.sites(…)"
+            "there is no nn.ModuleList of layers, so its residual stream is not known; choose sites by pattern, network.sites(…)"
         )
     path = max(outer, key=lambda name: len(lists[name]))
     layers = [f"{path}.{i}.{_HOOK}" if hasattr(layer, _HOOK) else f"{path}.{i}" for i, layer in enumerate(lists[path])]

@@ -229,6 +229,11 @@ def test_exchanging_mends_what_greedy_steps_took_wrongly():
         assert dims_of(features) == {"left": [("sites.0", (2, 4))], "right": [("sites.0", (5,))]}
 
 
+def test_a_variable_that_takes_all_neurons_leaves_nothing_to_exchange():
+    features = fitted(Selection(dims=6), ready(network(plain, lambda x: x[:, 0] * x[:, 2], 6), ("left",)))
+    assert dims_of(features) == {"left": [("sites.0", (0, 1, 2, 3, 4, 5))]}
+
+
 def test_keys_are_the_worst_slice_and_the_mean_of_sets_and_log_probabilities():
     changed = np.array([True, True, False, False])
     first = np.array([[True, True, True, True], [True, False, True, True], [False, False, True, True]])
