@@ -8,15 +8,12 @@ from math import comb, prod
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import log_softmax
 
 from commute.alignments.binary_mask import BinaryMask
+from commute.alignments.judging import judged, of_items
 from commute.alignments.masked import HARD, dims_of, one_hot
 from commute.alignments.method import At
-from commute.alignments.stacked import values_of_items
-from commute.alignments.training import TrainingPairs, scores
 from commute.causal.batches import Column
-from commute.models.hooks import evaluating
 
 JUDGED = 256  # pairs of each set of variables that assignments are judged on, at most
 _LEAST = -100.0  # log-probability below which it does not matter how small one is
@@ -82,35 +79,14 @@ class Assignments:
 
     def outcomes(self, owners: Tensor) -> Outcomes:
         """What comes of assignments, [items, units]."""
-        train = self.sites[0].train
-        found = [self._of_set(owners, here) for here in train]
+        train, stack = self.sites[0].train, [{HARD: masks} for masks in self._masks(owners)]
+        found = judged([of_items(self.method, stack, self.sites, here, JUDGED) for here in train])
         changed = [here.pairs.changed[:JUDGED] for here in train]
-        return Outcomes([right for right, _ in found], [certain for _, certain in found], changed)
+        return Outcomes([x.right for x in found], [_certainty(x.loss) for x in found], changed)
 
     def owned(self, owners: Tensor) -> list[dict[str, tuple[int, ...]]]:
         """At each site the coordinates of each variable in one assignment, [units]."""
         return [dims_of(masks[0], at.variables) for at, masks in zip(self.sites, self._masks(owners[None]), strict=True)]
-
-    def _of_set(self, owners: Tensor, here: TrainingPairs) -> tuple[Column, Column]:
-        """Whether answers are right, and how certain, for the pairs of one set, [items, pairs]."""
-        rows = min(len(here), JUDGED)
-        several, few = max(1, here.at_once // rows), min(here.at_once, rows)
-        right, certain = np.empty((len(owners), rows), dtype=bool), np.empty((len(owners), rows), dtype=np.float32)
-        with evaluating(here.network.module), torch.no_grad():
-            for items in (slice(i, i + several) for i in range(0, len(owners), several)):
-                masks = self._masks(owners[items])
-                for pairs in (slice(i, min(i + few, rows)) for i in range(0, rows, few)):
-                    right[items, pairs], certain[items, pairs] = self._of_pass(masks, here, torch.arange(rows)[pairs])
-        return right, certain
-
-    def _of_pass(self, masks: Sequence[Tensor], here: TrainingPairs, pairs: Tensor) -> tuple[Column, Column]:
-        """The same for some of the pairs, in one pass."""
-        each = pairs.expand(len(masks[0]), -1)
-        values = values_of_items(self.method, [{HARD: x} for x in masks], self.sites, here, each, 1.0)
-        found = scores([(here, each.flatten().numpy(), values)])[0].float().cpu()
-        choices = here.choices[each.flatten()]
-        certain = log_softmax(found, -1).gather(1, choices[:, None]).nan_to_num(nan=_LEAST).clamp(min=_LEAST)
-        return (found.argmax(-1) == choices).view(each.shape).numpy(), certain.view(each.shape).numpy()
 
     def _masks(self, owners: Tensor) -> list[Tensor]:
         """At each site the masks [items, variables, coordinates] of assignments."""
@@ -119,6 +95,12 @@ class Assignments:
         parts = [owners[:, end - n : end].to(device) for n, end in zip(self.units, ends, strict=True)]
         each = [n // units for n, units in zip(self.coordinates, self.units, strict=True)]
         return [one_hot(part, self.none).repeat_interleave(n, -1) for part, n in zip(parts, each, strict=True)]
+
+
+def _certainty(losses: Column) -> Column:
+    """Log-probabilities of right answers; those of scores that are not finite are the least."""
+    certain: Column = np.nan_to_num(-losses, nan=_LEAST).clip(min=_LEAST)
+    return certain
 
 
 def best_of(keys: Column) -> int:

@@ -11,6 +11,7 @@ import numpy as np
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
+from commute.alignments.judging import judged, of_features
 from commute.alignments.method import Method, Trained, variants
 from commute.alignments.methods import method_to_record
 from commute.alignments.trainer import Start, train
@@ -134,7 +135,7 @@ def fit_chunk(network: Network, chunk: Chunk) -> list[Fitted]:
     on, by = (_at_places(places, [prepare(network, places, readout, d) for d in part]) for part in (chunk.train, chunk.select))
     method = chunk.items[0].method
     found = _trained(chunk, on, by) if isinstance(method, Trained) else [_direct(chunk, item, on, by) for item in chunk.items]
-    return [_counted(chunk, item, x, on, by) for item, x in zip(chunk.items, found, strict=True)]
+    return _counted([_checked(x, chunk.variables) for x in found], chunk.items, on, by)
 
 
 Ready = Mapping[Place, Sequence[TrainingPairs]]
@@ -167,21 +168,27 @@ def _spent(*ready: Sequence[TrainingPairs]) -> float:
     return sum(pairs.meter.flops for part in ready for pairs in part)
 
 
-def _counted(chunk: Chunk, item: Item, found: Fitted, on: Ready, by: Ready) -> Fitted:
+def _checked(found: Fitted, variables: Sequence[str]) -> Fitted:
+    """The same with features that make an alignment, or with the reason why they do not."""
     if found.features is None:
         return found
     try:
-        features = Alignment(found.features)
-        kept = {v: features.parts(v) for v in chunk.variables}
-    except AlignmentError as error:  # a method of the user's own
+        alignment = Alignment(found.features)
+        return replace(found, features={v: alignment.parts(v) for v in variables})
+    except AlignmentError as error:  # of a method of the user's own
         return Fitted(problem=str(error))
-    train_counts = {p.pairs.variables: _counts(p, kept, _TRAIN_CHECKED) for p in on[item.place]}
-    return replace(
-        found, features=kept, train=train_counts, selection={p.pairs.variables: _counts(p, kept, len(p)) for p in by[item.place]}
-    )
 
 
-def _counts(pairs: TrainingPairs, features: Features, most: int) -> Counts:
-    rows = np.arange(min(len(pairs), most))
-    right, changed = pairs.right(features, rows), pairs.pairs.changed[: len(rows)]
-    return count(right[changed]), count(right[~changed])
+def _counted(found: Sequence[Fitted], items: Sequence[Item], on: Ready, by: Ready) -> list[Fitted]:
+    """What was fitted, with the counts of right answers."""
+    fine = [(i, x.features, item.place) for i, (x, item) in enumerate(zip(found, items, strict=True)) if x.features is not None]
+    counts: list[list[dict[tuple[str, ...], Counts]]] = []
+    for ready, most in ((on, _TRAIN_CHECKED), (by, None)):
+        sets = range(len(next(iter(ready.values()))))
+        trials = [of_features(features, ready[place][s], most) for s in sets for _, features, place in fine]
+        of_items: list[dict[tuple[str, ...], Counts]] = [{} for _ in found]
+        for n, (trial, x) in enumerate(zip(trials, judged(trials), strict=True)):
+            changed = trial.here.pairs.changed[: trial.rows]
+            of_items[fine[n % len(fine)][0]][trial.here.pairs.variables] = count(x.right[0, changed]), count(x.right[0, ~changed])
+        counts.append(of_items)
+    return [x if x.features is None else replace(x, train=counts[0][i], selection=counts[1][i]) for i, x in enumerate(found)]

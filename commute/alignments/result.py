@@ -8,7 +8,7 @@ from commute.alignments.accuracy import Accuracy
 from commute.alignments.alignment import Alignment
 from commute.alignments.items import Counts, Item
 from commute.alignments.spec import Found, Search
-from commute.alignments.training import Place
+from commute.alignments.training import Features, Place
 from commute.models.sites import Site
 
 if TYPE_CHECKING:
@@ -52,8 +52,8 @@ class Candidate:
 
     @property
     def dims(self) -> int:
-        """Coordinates of all variables together; a whole site counts as its width where that is known."""
-        return sum(_size(self.alignment, v) for v in self.alignment)
+        """Coordinates of all variables together; whole sites count as none."""
+        return size_of({v: self.alignment.parts(v) for v in self.alignment})
 
 
 @dataclass(frozen=True, eq=False)
@@ -144,6 +144,11 @@ class SearchResult:
 def named(place: Place) -> str:
     """A place in words."""
     return " + ".join(map(str, place))
+
+
+def size_of(features: Features | None) -> int:
+    """Coordinates of all variables together; whole sites count as none."""
+    return sum(len(f.dims or ()) for parts in (features or {}).values() for f in parts)
 
 
 def _size(alignment: Alignment, variable: str) -> int:

@@ -2,12 +2,8 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass, replace
-from math import ceil
 from pathlib import Path
 from typing import Any
-
-import numpy as np
 
 from commute.alignments.accuracy import Accuracy, agrees, check_labels
 from commute.alignments.alignment import Alignment
@@ -15,25 +11,23 @@ from commute.alignments.binomial import Count, count
 from commute.alignments.das import DAS
 from commute.alignments.drawing import CLAIM, SearchPairs, search_pairs
 from commute.alignments.fingerprint import fingerprint
-from commute.alignments.items import Chunk, Fitted, Item, chunked, fit_chunk, items_of
+from commute.alignments.fitting import Fitting
+from commute.alignments.halving import coarse, halved
+from commute.alignments.items import Fitted, Item, items_of
 from commute.alignments.method import Method
 from commute.alignments.records import Records
 from commute.alignments.result import Candidate, SearchResult, named
 from commute.alignments.spec import Halving, Search
 from commute.alignments.training import Place
-from commute.alignments.workers import spread
 from commute.causal.batches import take
-from commute.causal.designs import pairs
 from commute.causal.heldout import Heldout
 from commute.causal.model import CausalModel
 from commute.errors import AlignmentError, NetworkError, check
 from commute.models.network import Network
 from commute.models.sites import Site
 from commute.runs.directory import RunDirectory
-from commute.runs.events import ItemFitted, OnEvent, SearchStarted, SiteSkipped, ignore
-from commute.runs.seeds import stream
+from commute.runs.events import OnEvent, SiteSkipped, ignore
 
-_COARSE = 512  # pairs of the coarse pass, at most
 _CONFIDENCE = 0.99  # of the bounds in what is found
 
 
@@ -102,118 +96,18 @@ def run_search(
         on_event(SiteSkipped(name, reason, control))
     places = [place for place in spec.places if named(place) not in skipped]
     records = _records(spec, algorithm, network, seed, path, runs)
-    work = _Work(spec, network, drawn, seed, path, control, executor, records, on_event)
+    fitting = Fitting(spec, network, drawn, seed, path, control, executor, records, on_event)
     items = items_of(spec.method, places)
-    fitted = work.fit(items) if spec.halving is None else _halved(work, algorithm, items, spec.halving)
+    left_out = {} if spec.halving is None else coarse(fitting, algorithm, places, spec.halving.coarse)
+    skipped |= {named(place): reason for place, reason in left_out.items()}
+    left = [item for item in items if item.place not in left_out]
+    fitted = fitting.fit(left) if spec.halving is None else halved(fitting, left, spec.halving)
     skipped |= {str(item): x.problem for item, x in fitted if x.features is None}
     known = _known(network, drawn)
     candidates = tuple(_candidate(item, x, known) for item, x in fitted if x.features is not None)
     if not candidates:
         check(list(dict.fromkeys(skipped.values())), AlignmentError, "the search")
     return SearchResult(spec, seed, candidates, len(items), skipped)
-
-
-@dataclass(frozen=True, eq=False)
-class _Work:
-    """How items of one search are fitted: here or by workers, and kept."""
-
-    spec: Search
-    network: Network
-    drawn: SearchPairs
-    seed: int
-    path: tuple[str, ...]
-    control: str | None
-    executor: Executor | None
-    records: Records | None
-    on_event: OnEvent
-
-    def fit(self, items: Sequence[Item]) -> list[tuple[Item, Fitted]]:
-        """What came of each item; those that are kept already are not fitted again."""
-        self.on_event(SearchStarted(len(items), self.control))
-        done: dict[int, Fitted] = {}
-        todo: list[list[Item]] = []
-        for together in chunked(items):
-            kept = [self.records and self.records.read(item) for item in together]
-            if all(kept):  # else all of it is fitted again, which gives the same numbers
-                for item, x in zip(together, kept, strict=True):
-                    self._take(done, item, x)
-            else:
-                todo.append(together)
-
-        def on_result(place: int, found: Sequence[Fitted]) -> None:
-            for item, x in zip(todo[place], found, strict=True):
-                if self.records is not None:
-                    self.records.write(item, x)
-                self._take(done, item, x)
-
-        spread(fit_chunk, self.network, [self._chunk(together) for together in todo], self.executor, on_result=on_result)
-        return [(item, done[id(item)]) for item in items]
-
-    def _take(self, done: dict[int, Fitted], item: Item, fitted: Any) -> None:
-        done[id(item)] = fitted
-        if fitted.features is None:
-            self.on_event(SiteSkipped(str(item), fitted.problem, self.control))
-        else:
-            self.on_event(ItemFitted(str(item), _worst(fitted), self.control))
-
-    def _chunk(self, items: Sequence[Item]) -> Chunk:
-        drawn = self.drawn
-        return Chunk(items, tuple(self.spec.variables), drawn.train, drawn.select, self.seed, self.path)
-
-
-def _halved(work: _Work, algorithm: CausalModel, items: Sequence[Item], halving: Halving) -> list[tuple[Item, Fitted]]:
-    """Items of the places that a coarse pass leaves, trained with more and more steps, fewer of them each time."""
-    places = list(dict.fromkeys(item.place for item in items))
-    left_out = _coarse(work, algorithm, places, halving.coarse)
-    for place, reason in left_out.items():
-        work.on_event(SiteSkipped(named(place), reason, work.control))
-    left = [item for item in items if item.place not in left_out]
-    for rung in reversed(range(halving.rungs)):
-        method: Any = work.spec.method
-        share = halving.keep**rung
-        steps = max(1, ceil(method.steps * share))
-        fitted = work.fit([replace(item, method=replace(item.method, steps=steps)) for item in left])  # type: ignore[type-var]
-        if rung:
-            scores = sorted((_worst(x) for _, x in fitted if x.features is not None), reverse=True)
-            least = scores[ceil(len(scores) * halving.keep) - 1] if scores else 0.0
-            left = [i for i, (_, x) in zip(left, fitted, strict=True) if x.features is not None and _worst(x) >= least]
-    return fitted
-
-
-def _coarse(work: _Work, algorithm: CausalModel, places: Sequence[Place], share: float) -> dict[Place, str]:
-    """Places whose whole vector carries too little of the variables, and why each is left out.
-
-    All variables are taken from one source, by the whole vector: what is not in it, no part of it holds.
-    """
-    if not share:
-        return {}
-    generator = stream(work.seed, *work.path, "coarse")
-    n = min(work.spec.n, _COARSE)
-    drawn = pairs(algorithm, list(work.spec.variables), n, seed=generator, one_source=True)
-    changed = drawn[np.flatnonzero(drawn.changed)]
-    source = next(iter(changed.sources.values()))
-    alone = [place[0] for place in places if len(place) == 1]
-    answers: dict[Place, Any] = {(site,): x for site, x in work.network.sweep(changed.base, source, alone).answers.items()}
-    for place in places:
-        if len(place) > 1:
-            answers[place] = work.network.interchange(changed.base, {_whole(site): source for site in place})
-    rates = {place: float(agrees(answers[place], changed.expected).mean()) for place in places}
-    best = max(rates.values())
-    said = (
-        f"the whole vector gives the algorithm's changed answer in {{:.3f}} of pairs, less than {share:g} of the best, {best:.3f}"
-    )
-    return {place: said.format(rate) for place, rate in rates.items() if rate < share * best}
-
-
-def _whole(site: Site) -> Any:
-    from commute.alignments.feature import Feature
-
-    return Feature(site)
-
-
-def _worst(fitted: Fitted) -> float:
-    counts = [c for both in (fitted.selection or {}).values() for c in both if c.total]
-    return min((c.rate for c in counts), default=0.0)
 
 
 def _known(network: Network, drawn: SearchPairs) -> dict[tuple[str, ...], tuple[Count, bool]]:

@@ -24,7 +24,7 @@ class Halving:
     Attributes:
         coarse: places are left out at once whose whole vector, taken from a source, gives the algorithm's changed answer less
             often than this share of the best place's; 0 leaves none out.
-        keep: the share of items that goes on to the next rung, ties included.
+        keep: the share of items that goes on to the next rung: those with the highest IIA, and of equals those of fewer dims.
         rungs: how often items are trained, each time with 1/keep as many steps, at last with all.
     """
 

@@ -3,14 +3,11 @@
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 
-import numpy as np
-import torch
 from torch import Tensor
 
 from commute.alignments.method import At, Trained
 from commute.alignments.rotations import Parameters
 from commute.alignments.training import TrainingPairs, Values, at_least_single
-from commute.causal.batches import Column
 from commute.models.patches import Whole
 
 
@@ -66,27 +63,3 @@ def values_of_items(
         return {v: at_least_single(x[at.index][rows]) for v, x in here.vectors.items()}
 
     return {Whole(at.site): Patch(method, x, sources(at), at, progress) for at, x in zip(sites, stack, strict=True)}
-
-
-def right_of_items(method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs, rows: int) -> Column:
-    """Whether the answer is the algorithm's after each item's interchange in the first rows, [items, rows] of bool."""
-    return judged_items(method, stack, sites, here, rows)[0]
-
-
-def judged_items(
-    method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs, rows: int
-) -> tuple[Column, Column]:
-    """As `right_of_items`, and the cross-entropy of the right choice, [items, rows]."""
-    items = len(next(iter(stack[0].values())))
-    several, few = max(1, here.at_once // rows), min(here.at_once, rows)
-    right, losses = np.empty((items, rows), dtype=bool), np.empty((items, rows))
-    for first in range(0, items, several):
-        some = [{k: x[first : first + several] for k, x in site.items()} for site in stack]
-        n = min(several, items - first)
-        for start in range(0, rows, few):
-            part = torch.arange(start, min(start + few, rows)).expand(n, -1)
-            values = values_of_items(method, some, sites, here, part, 1.0)
-            block = slice(first, first + n), slice(start, start + few)
-            judged = here.judged(part.flatten().numpy(), values)
-            right[block], losses[block] = (x.reshape(n, -1) for x in judged)
-    return right, losses

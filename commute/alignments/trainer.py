@@ -13,11 +13,11 @@ import torch
 from torch import Tensor
 from torch.nn.functional import cross_entropy
 
+from commute.alignments.judging import judged, lowest, of_items
 from commute.alignments.method import At, Trained
 from commute.alignments.rotations import Parameters
-from commute.alignments.stacked import judged_items, values_of_items
+from commute.alignments.stacked import values_of_items
 from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, scores
-from commute.causal.batches import Column
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
 from commute.runs.seeds import torch_seed
@@ -228,26 +228,27 @@ def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Te
 
 def _check(starts: Sequence[Start], places: Sites, select_by: Prepared) -> None:
     """Keep the parameters of items that are better than before on the selection pairs."""
-    for block in _blocks(starts):
-        place, method = block[0].place, block[0].method
-        sites, sets = places[place], select_by[place]
-        with torch.no_grad():
-            free = _stacked([s.parameters for s in block])
-            penalty = sum(method.penalty(x, at, 1.0) for x, at in zip(free, sites, strict=True))
-            stack = [method.hardened(x, at) for x, at in zip(free, sites, strict=True)]
-            judged = [_judged(method, stack, sites, here) for here in sets]
-        worst, loss = np.min([iia for iia, _ in judged], axis=0), np.mean([x for _, x in judged], axis=0)
+    blocks, sets = _blocks(starts), range(len(next(iter(select_by.values()))))
+    with torch.no_grad():
+        free = [_stacked([s.parameters for s in block]) for block in blocks]
+        penalties, stacks = [], []
+        for block, stack in zip(blocks, free, strict=True):
+            method, sites = block[0].method, places[block[0].place]
+            penalties.append(sum(method.penalty(x, at, 1.0) for x, at in zip(stack, sites, strict=True)))
+            stacks.append([method.hardened(x, at) for x, at in zip(stack, sites, strict=True)])
+    trials = [
+        of_items(block[0].method, stack, places[block[0].place], select_by[block[0].place][i], CHECKED)
+        for i in sets
+        for block, stack in zip(blocks, stacks, strict=True)
+    ]
+    found = judged(trials)
+    for n, (block, stack, penalty) in enumerate(zip(blocks, stacks, penalties, strict=True)):
+        here, of_sets = select_by[block[0].place], found[n :: len(blocks)]
+        worst = np.min([lowest(x, pairs) for x, pairs in zip(of_sets, here, strict=True)], axis=0)
+        loss = np.mean([x.loss.mean(1) for x in of_sets], axis=0) + torch.as_tensor(penalty).cpu().numpy()
         for i, s in enumerate(block):
-            s.flops += sum(here.flops * min(len(here), CHECKED) for here in sets)
-            s.consider(worst[i], loss[i] + float(torch.as_tensor(penalty)[i]), stack, i)
-
-
-def _judged(method: Trained, stack: Sequence[Parameters], sites: Sequence[At], here: TrainingPairs) -> tuple[Column, Column]:
-    """The lower IIA of changed and of unchanged pairs, and the loss, [items] each, on the first selection pairs."""
-    n = min(len(here), CHECKED)
-    right, losses = judged_items(method, stack, sites, here, n)
-    changed = here.pairs.changed[:n]
-    return np.min([right[:, kind].mean(1) for kind in (changed, ~changed) if kind.any()], axis=0), losses.mean(1)
+            s.flops += sum(pairs.flops * min(len(pairs), CHECKED) for pairs in here)
+            s.consider(worst[i], loss[i], stack, i)
 
 
 def _stacked(items: Sequence[list[Parameters]]) -> list[Parameters]:

@@ -5,10 +5,8 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from typing import TYPE_CHECKING
 
-import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 from torch.utils.flop_counter import FlopCounterMode
 
 from commute.alignments.feature import Feature
@@ -83,28 +81,6 @@ class TrainingPairs:
         """Rows that there is room for in one pass."""
         block = next(iter(self.network.blocks(self.pairs.base)))
         return int(block.stop - block.start)
-
-    def right(self, features: Features, rows: Column | None = None) -> Column:
-        """Whether the answer after the interchange of features is the algorithm's, [rows] of bool; of all pairs by default."""
-        rows = np.arange(len(self)) if rows is None else rows
-        right = np.empty(len(rows), dtype=bool)
-        for start in range(0, len(rows), self.at_once):
-            part = rows[start : start + self.at_once]
-            at = torch.from_numpy(part)
-            values: Values = {f: f.read(x[self.place.index(f.site)][at]) for v, x in self.vectors.items() for f in features[v]}
-            right[start : start + len(part)] = self.right_after(part, values)
-        return right
-
-    def right_after(self, rows: Column, values: Values) -> Column:
-        """Whether the answer is the algorithm's with features set to `values` in the rows, in one pass, [rows] of bool."""
-        return self.judged(rows, values)[0]
-
-    def judged(self, rows: Column, values: Values) -> tuple[Column, Column]:
-        """As `right_after`, and the cross-entropy of the right choice, [rows]."""
-        with evaluating(self.network.module), torch.no_grad():
-            found = at_least_single(scores([(self, rows, values)])[0]).cpu()
-        choices = self.choices[torch.from_numpy(rows)]
-        return (found.argmax(-1) == choices).numpy(), cross_entropy(found, choices, reduction="none").numpy()
 
 
 def at_least_single(x: Tensor) -> Tensor:

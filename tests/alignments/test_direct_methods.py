@@ -13,6 +13,7 @@ from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import PCA, Orthogonal
 from commute.alignments.full_vector import FullVector
+from commute.alignments.judging import judged, of_features
 from commute.alignments.method import Direct, variants
 from commute.alignments.principal import PrincipalComponents
 from commute.alignments.probe import Probe
@@ -71,7 +72,7 @@ def slices(train, features):
     """The IIA of the changed or the unchanged pairs, whichever is lower, of each set of variables: the lowest, and the mean."""
     found = []
     for here in train:
-        right = here.right(features)
+        right = judged([of_features(features, here)])[0].right[0]
         found.append(min(right[here.pairs.changed].mean(), right[~here.pairs.changed].mean()))
     return min(found), round(sum(found) / len(found), 6)
 
@@ -287,7 +288,7 @@ def test_outcomes_are_those_of_interchanges_also_in_small_passes():
             for i, owner in enumerate(owners):
                 (owned,) = choices.owned(owner)
                 features = {v: [Feature(at.site, dims=d)] for v, d in owned.items()}
-                assert np.array_equal(right[i], here.right(features, np.arange(JUDGED)))
+                assert np.array_equal(right[i], judged([of_features(features, here, JUDGED)])[0].right[0])
                 assert np.array_equal(right[i], certain[i] > np.log(0.5))
     whole = Assignments(BinaryMask(), sites_of(train), [6], [6]).outcomes(owners)
     assert np.array_equal(outcomes.keys(), whole.keys())

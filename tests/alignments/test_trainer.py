@@ -9,8 +9,8 @@ from torch.nn.functional import cross_entropy
 
 import commute as cm
 from commute.alignments.drawing import search_pairs
+from commute.alignments.judging import judged, of_features, of_items
 from commute.alignments.method import At
-from commute.alignments.stacked import judged_items
 from commute.alignments.trainer import Start, train
 from commute.alignments.training import prepare, read_decisions
 from commute.runs.seeds import stream
@@ -69,14 +69,14 @@ def test_a_hardened_interchange_is_that_of_the_features(method):
     stack = {k: torch.stack([x[k].detach() for x in drawn]) for k in drawn[0]}
     hard = method.hardened(stack, at)
     for here in by:
-        right, losses = judged_items(method, [hard], [at], here, 60)
+        (stacked,) = judged([of_items(method, [hard], [at], here, 60)])
         for i in range(2):
             found = {v: [f] for v, f in method.features({k: x[i] for k, x in hard.items()}, at).items()}
-            assert (right[i] == here.right(found, np.arange(60))).all()
-            values = {found[v][0]: found[v][0].read(x[0][:60]) for v, x in here.vectors.items()}
-            assert np.allclose(losses[i], here.judged(np.arange(60), values)[1], atol=1e-4)
+            (alone,) = judged([of_features(found, here, 60)])
+            assert (stacked.right[i] == alone.right[0]).all()
+            assert np.allclose(stacked.loss[i], alone.loss[0], atol=1e-4)
     if method in (METHODS[0], METHODS[2], METHODS[3]):  # random starts
-        assert not right.all()
+        assert not stacked.right.all()
 
 
 def test_places_of_other_depths_are_trained_in_one_pass_as_each_by_itself():

@@ -1,17 +1,13 @@
-import gc
-import logging
 import os
 import queue
 import random
 import signal
-import sys
 import threading
 import time
 from collections import OrderedDict
 from concurrent.futures import Executor, Future, ProcessPoolExecutor, ThreadPoolExecutor
 from functools import partial
 from multiprocessing import get_context
-from pathlib import Path
 
 import numpy as np
 import pytest
@@ -26,6 +22,8 @@ from commute.alignments.workers import Missing, spread
 from commute.errors import AlignmentError, CommuteError, NetworkError
 from commute.models.network import Network
 from commute.models.shipping import Packed
+
+pytestmark = pytest.mark.usefixtures("importable")
 
 INPUTS = {v: np.arange(24) * (i + 2) % 8 for i, v in enumerate("abcd")}
 TASKS = [(path, seed) for seed in range(6) for path in ("relu1", "relu2")]
@@ -81,15 +79,6 @@ def answers(executor, network=None, tasks=TASKS):
     return [x for x, _ in results(patched, network or cm.zoo.hierarchical_equality(), tasks, executor)]
 
 
-@pytest.fixture(scope="module", autouse=True)
-def _importable():
-    """Other processes import this file, as they would a user's module, from where it is."""
-    root = str(Path(__file__).parents[2])
-    sys.path.insert(0, root)
-    yield
-    sys.path.remove(root)
-
-
 @pytest.fixture
 def _nothing_kept():
     workers._networks.clear()
@@ -100,12 +89,6 @@ def _nothing_kept():
 @pytest.fixture(scope="module")
 def serial():
     return answers(None)
-
-
-@pytest.fixture(scope="module")
-def pool(_importable):
-    with ProcessPoolExecutor(2, mp_context=get_context("spawn")) as made:
-        yield made
 
 
 # In this process.
@@ -394,30 +377,6 @@ def test_a_process_that_ends_is_told_and_nothing_finished_is_lost():
 
 
 # Dask.
-
-
-@pytest.fixture(scope="module")
-def cluster(_importable):
-    distributed = pytest.importorskip("distributed")
-    options = {
-        "n_workers": 2,
-        "threads_per_worker": 1,
-        "processes": True,
-        "dashboard_address": "127.0.0.1:0",
-        "host": "127.0.0.1",
-    }
-    logging.getLogger("distributed").setLevel(logging.CRITICAL)
-    with distributed.LocalCluster(**options, silence_logs=logging.CRITICAL, memory_limit=0) as made:
-        yield made
-    gc.collect()
-
-
-@pytest.fixture
-def client(cluster):
-    distributed = pytest.importorskip("distributed")
-    with distributed.Client(cluster, set_as_default=False, timeout=30) as made:
-        made.wait_for_workers(2, timeout=60)
-        yield made
 
 
 def test_dask_gives_the_same_and_sends_the_network_once_a_worker(client, serial):

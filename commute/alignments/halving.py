@@ -1,0 +1,63 @@
+"""Spending most of a search where it pays: a coarse pass, then successive halving (1502.07943)."""
+
+from collections.abc import Sequence
+from dataclasses import replace
+from math import ceil
+from typing import Any
+
+import numpy as np
+
+from commute.alignments.accuracy import agrees
+from commute.alignments.feature import Feature
+from commute.alignments.fitting import Fitting, worst
+from commute.alignments.items import Fitted, Item
+from commute.alignments.result import named, size_of
+from commute.alignments.spec import Halving
+from commute.alignments.training import Place
+from commute.causal.designs import pairs
+from commute.causal.model import CausalModel
+from commute.runs.events import SiteSkipped
+from commute.runs.seeds import stream
+
+_COARSE = 512  # pairs of the coarse pass, at most
+
+
+def halved(fitting: Fitting, items: Sequence[Item], halving: Halving) -> list[tuple[Item, Fitted]]:
+    """Items trained with more and more steps, fewer of them each time."""
+    left, fitted = list(items), list[tuple[Item, Fitted]]()
+    for rung in reversed(range(halving.rungs)):
+        method: Any = fitting.spec.method
+        share = halving.keep**rung
+        steps = max(1, ceil(method.steps * share))
+        fitted = fitting.fit([replace(item, method=replace(item.method, steps=steps)) for item in left])  # type: ignore[type-var]
+        if rung:
+            ranked = [(i, x) for i, (_, x) in enumerate(fitted) if x.features is not None]
+            ranked.sort(key=lambda found: (-worst(found[1]), size_of(found[1].features)))  # of equals those of fewer dims first
+            left = [left[i] for i in sorted(i for i, _ in ranked[: ceil(len(ranked) * halving.keep)])]
+    return fitted
+
+
+def coarse(fitting: Fitting, algorithm: CausalModel, places: Sequence[Place], share: float) -> dict[Place, str]:
+    """Places whose whole vector carries too little of the variables, and why each is left out.
+
+    All variables are taken from one source, by the whole vector: what is not in it, no part of it holds.
+    """
+    if not share or not places:
+        return {}
+    generator = stream(fitting.seed, *fitting.path, "coarse")
+    n = min(fitting.spec.n, _COARSE)
+    drawn = pairs(algorithm, list(fitting.spec.variables), n, seed=generator, one_source=True)
+    changed = drawn[np.flatnonzero(drawn.changed)]
+    source = next(iter(changed.sources.values()))
+    alone = [place[0] for place in places if len(place) == 1]
+    answers: dict[Place, Any] = {(site,): x for site, x in fitting.network.sweep(changed.base, source, alone).answers.items()}
+    for place in places:
+        if len(place) > 1:
+            answers[place] = fitting.network.interchange(changed.base, {Feature(site): source for site in place})
+    rates = {place: float(agrees(answers[place], changed.expected).mean()) for place in places}
+    best = max(rates.values())
+    said = f"the whole vector gives the changed answer in {{:.3f}} of pairs, less than {share:g} of the best, {best:.3f}"
+    left_out = {place: said.format(rate) for place, rate in rates.items() if rate < share * best}
+    for place, reason in left_out.items():
+        fitting.on_event(SiteSkipped(named(place), reason, fitting.control))
+    return left_out
