@@ -36,7 +36,7 @@ class BinaryMask:
         batch: pairs a step.
         learning_rate: at the start; a list to try each.
         restarts: random starts at each site, trained side by side.
-        patience: checks on the selection pairs without a better result, after which training stops.
+        patience: checks on the selection pairs without a lower loss, after which training stops.
     """
 
     over: BasisName | Featurizer = "neurons"

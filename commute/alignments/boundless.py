@@ -34,7 +34,7 @@ class BoundlessDAS:
         boundary_rate: that of the boundaries, as a multiple of it.
         restarts: random starts at each site, trained side by side.
         parametrisation: of the rotation.
-        patience: checks on the selection pairs without a better result, after which training stops.
+        patience: checks on the selection pairs without a lower loss, after which training stops.
     """
 
     sparsity: float = 1.0

@@ -10,10 +10,11 @@ from torch import Tensor
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
 from commute.alignments.method import At
+from commute.alignments.objectives import Objective
 from commute.alignments.options import as_plain, columns_of, dims_problems, sizes_of, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
 from commute.alignments.supervised import Kind, disjoint_directions
-from commute.errors import AlignmentError, check, unknown
+from commute.errors import AlignmentError, check, not_counts, unknown
 
 Start = Literal["random"] | Kind
 STARTS: tuple[str, ...] = ("random", *get_args(Kind))
@@ -35,7 +36,10 @@ class DAS:
         restarts: starts at each site, trained side by side.
         start_from: a random rotation, or directions in closed form: `means`, `lda`, `ridge` or `components` (see `directions`).
         parametrisation: of orthonormal columns: `qr`, `cayley`, `exponential` or `householder`.
-        patience: checks on the selection pairs without a better result, after which training stops.
+        patience: checks on the selection pairs without a lower loss, after which training stops.
+        starts: that each restart begins with, of which the best goes on when 3 in 10 steps are over.
+        objective: `cross-entropy`, or `error`, a smooth share of wrong answers, which finds a higher IIA where no rotation is
+            always right.
     """
 
     dims: int | Sequence[int] | Mapping[str, int] = 8
@@ -46,11 +50,15 @@ class DAS:
     start_from: Start = "random"
     parametrisation: Parametrisation = "qr"
     patience: int = 5
+    starts: int = 1
+    objective: Objective = "cross-entropy"
 
     def __post_init__(self) -> None:
         as_plain(self)
         low = trained_problems(self.steps, self.batch, self.learning_rate, self.restarts, self.patience)
-        low += dims_problems(self.dims)
+        low += dims_problems(self.dims) + not_counts(starts=self.starts)
+        if self.objective not in get_args(Objective):
+            low.append(unknown("objective", self.objective, get_args(Objective)))
         if self.start_from not in STARTS:
             low.append(unknown("start", self.start_from, STARTS))
         if self.parametrisation not in get_args(Parametrisation):

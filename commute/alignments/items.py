@@ -14,7 +14,8 @@ from commute.alignments.binomial import Count, count
 from commute.alignments.judging import judged, of_features
 from commute.alignments.method import Method, Trained, variants
 from commute.alignments.methods import method_to_record
-from commute.alignments.trainer import Start, train
+from commute.alignments.starts import Start
+from commute.alignments.trainer import train
 from commute.alignments.training import Drawn, Features, Place, TrainingPairs, prepare, read_decisions
 from commute.errors import AlignmentError, NetworkError
 from commute.models.network import Network

@@ -7,9 +7,9 @@ from itertools import groupby
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
 from commute.alignments.method import At, Trained
+from commute.alignments.objectives import Loss, entropy
 from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import values_of_items
 from commute.alignments.training import Features, TrainingPairs, Values, at_least_single, scores
@@ -36,7 +36,7 @@ class Trial:
 
 @dataclass(frozen=True, eq=False)
 class Judged:
-    """Whether answers are the algorithm's, and the cross-entropy of the right choice, [items, rows] each."""
+    """Whether answers are the algorithm's, and their loss, [items, rows] each."""
 
     right: Column
     loss: Column
@@ -62,7 +62,7 @@ def of_items(method: Trained, stack: Sequence[Parameters], sites: Sequence[At], 
     return Trial(here, len(next(iter(stack[0].values()))), min(len(here), rows), values)
 
 
-def judged(trials: Sequence[Trial]) -> list[Judged]:
+def judged(trials: Sequence[Trial], loss: Loss = entropy) -> list[Judged]:
     """Judge trials in as few passes as there is room for; those of the same pairs share passes where they stand together."""
     found = [Judged(np.empty((t.items, t.rows), dtype=bool), np.empty((t.items, t.rows))) for t in trials]
     for _, same in groupby(range(len(trials)), key=lambda i: id(trials[i].here.pairs)):
@@ -70,7 +70,7 @@ def judged(trials: Sequence[Trial]) -> list[Judged]:
         here = trials[of_pairs[0]].here
         with evaluating(here.network.module), torch.no_grad():
             for blocks in _passes([(i, trials[i]) for i in of_pairs], here.at_once):
-                _judge(trials, blocks, found)
+                _judge(trials, blocks, found, loss)
     return found
 
 
@@ -96,7 +96,7 @@ def _passes(trials: Sequence[tuple[int, Trial]], room: int) -> Iterator[list[_Bl
         yield together
 
 
-def _judge(trials: Sequence[Trial], blocks: Sequence[_Block], found: Sequence[Judged]) -> None:
+def _judge(trials: Sequence[Trial], blocks: Sequence[_Block], found: Sequence[Judged], loss: Loss) -> None:
     parts = []
     for place, items, rows in blocks:
         trial, each = trials[place], torch.arange(rows.start, rows.stop).expand(items.stop - items.start, -1)
@@ -105,7 +105,7 @@ def _judge(trials: Sequence[Trial], blocks: Sequence[_Block], found: Sequence[Ju
         told, choices = at_least_single(x).cpu(), here.choices[torch.from_numpy(of_pairs)]
         shape = items.stop - items.start, rows.stop - rows.start
         found[place].right[items, rows] = (told.argmax(-1) == choices).reshape(shape)
-        found[place].loss[items, rows] = cross_entropy(told, choices, reduction="none").reshape(shape)
+        found[place].loss[items, rows] = loss(told, choices).reshape(shape)
 
 
 def lowest(judged_pairs: Judged, here: TrainingPairs) -> Column:

@@ -31,7 +31,7 @@ class NonlinearDAS:
         batch: pairs a step.
         learning_rate: at the start; a list to try each.
         restarts: random starts at each site, trained side by side.
-        patience: checks on the selection pairs without a better result, after which training stops.
+        patience: checks on the selection pairs without a lower loss, after which training stops.
     """
 
     dims: int | Sequence[int] | Mapping[str, int] = 8

@@ -1,7 +1,7 @@
 """Records of fitted items: one file each, named by what the item is, whole or not there."""
 
 import json
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -28,7 +28,9 @@ class Records:
     folder: Path
 
     def read(self, item: Item) -> Fitted | None:
-        """What came of an item; None where it has not been fitted.
+        """What came of an item; None where it, or another that was fitted together with it, is not kept.
+
+        So items of which writing was cut off are fitted together again, which gives the same numbers to the last bit.
 
         Raises:
             AlignmentError: naming a file that is not as written.
@@ -40,17 +42,20 @@ class Records:
             with safe_open(str(path), framework="pt") as file:
                 record = json.loads(file.metadata()["record"])
                 tensors = {name: file.get_tensor(name) for name in file.keys()}  # noqa: SIM118  # not a mapping
-            return _fitted(record, tensors, item)
+            found = _fitted(record, tensors, item)
+            together = [self.folder / _name(key) for key in record["together"]]
         except (CommuteError, OSError, ValueError, LookupError, TypeError, AttributeError, SafetensorError) as error:
             told = f"{type(error).__name__}: {error}"
             raise AlignmentError(f"{path} is not as written ({told}); remove it to fit the item anew") from error
+        return found if all(path.is_file() for path in together) else None
 
-    def write(self, item: Item, fitted: Fitted) -> None:
-        """Keep what came of an item."""
+    def write(self, item: Item, fitted: Fitted, *, together: Sequence[Item] = ()) -> None:
+        """Keep what came of an item, which is read once all that were fitted together with it are kept too."""
         alignment, tensors = (None, {}) if fitted.features is None else Alignment(fitted.features).to_record()
         record = {
             "version": _VERSION,
             "item": str(item),
+            "together": [x.key for x in together],
             "alignment": alignment,
             "problem": fitted.problem,
             "train": _counts_to(fitted.train),
@@ -62,7 +67,11 @@ class Records:
         write_atomically(self._path(item), content)
 
     def _path(self, item: Item) -> Path:
-        return self.folder / f"{item.key}.safetensors"
+        return self.folder / _name(item.key)
+
+
+def _name(key: str) -> str:
+    return f"{key}.safetensors"
 
 
 def _fitted(record: Mapping[str, Any], tensors: dict[str, Tensor], item: Item) -> Fitted:

@@ -5,26 +5,28 @@ itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from dataclasses import dataclass, replace
+from itertools import chain
+from math import ceil
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.functional import cross_entropy
 
-from commute.alignments.judging import judged, lowest, of_items
+from commute.alignments.judging import judged, of_items
 from commute.alignments.method import At, Trained
+from commute.alignments.objectives import Losses
 from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import values_of_items
+from commute.alignments.starts import CHECKS, Start, begin, split
 from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, scores
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
-from commute.runs.seeds import torch_seed
 
-CHECKS = 20  # times that training looks at the selection pairs
-CHECKED = 256  # pairs of each set of variables that it looks at, at most
-_LOWER = 0.95  # of the loss, which counts as an improvement
+CHECKED = 512  # pairs of each set of variables that it looks at, at most
+_DECIDING = 2048  # those by which the best of an item's starts is chosen
+_TOGETHER = 0.6  # of the steps, after which only the best of an item's starts goes on
 _BACKWARD = 3  # module-FLOPs of a pass with gradients, against one without
 
 
@@ -37,49 +39,9 @@ class Result:
     flops: float
 
 
-@dataclass(eq=False)
-class Start:
-    """One item as it is trained.
-
-    Attributes:
-        method: of one size and learning rate.
-        place: where.
-        generator: of its start and its rows.
-        restart: which start it is.
-    """
-
-    method: Trained
-    place: Place
-    generator: np.random.Generator
-    restart: int
-    kind: str = ""  # equal for items whose parameters can be stacked
-    parameters: list[Parameters] = field(default_factory=list)  # at each of the place's sites
-    rows: Tensor = field(default_factory=lambda: torch.empty(0))
-    losses: list[float] = field(default_factory=list)
-    best: list[Parameters] = field(default_factory=list)
-    iia: float = -1.0  # of the best on the selection pairs, in the worst slice
-    loss: float = np.inf  # likewise, with the penalty
-    unimproved: int = 0
-    problem: str = ""
-    flops: float = 0.0
-
-    @property
-    def trains(self) -> bool:
-        """Whether it goes on."""
-        return not self.problem and self.unimproved < getattr(self.method, "patience", CHECKS)
-
-    def consider(self, iia: float, loss: float, stack: Sequence[Parameters], place: int) -> None:
-        """Keep parameters, at their place in a stack, with a higher IIA or as high a one and a lower loss."""
-        self.unimproved += 1
-        if iia > self.iia or (iia == self.iia and loss < self.loss):
-            if iia > self.iia or loss < _LOWER * self.loss:
-                self.unimproved = 0
-            self.iia, self.loss = iia, loss
-            self.best = [{k: x[place].detach().clone() for k, x in site.items()} for site in stack]
-
-
 Prepared = Mapping[Place, Sequence[TrainingPairs]]  # one set of variables an item
 Sites = Mapping[Place, Sequence[At]]
+Pairs = Mapping[Place, TrainingPairs]  # of one set of variables
 
 
 def train(
@@ -91,18 +53,19 @@ def train(
         starts: of methods with equal steps and batch.
         variables: in the order of their parameters.
         train_on: pairs at each place.
-        select_by: likewise; the parameters with the highest IIA in the worst slice of these are kept.
+        select_by: likewise; the parameters with the lowest loss on these are kept.
 
     Returns:
         What came of each item, or why nothing did.
     """
-    network = next(iter(train_on.values()))[0].network
+    here = next(iter(train_on.values()))[0]
     places = {s.place: _sites(s, variables, train_on[s.place]) for s in starts}
-    with undisturbed(network.module), torch.enable_grad():
-        for s in starts:
-            _begin(s, places[s.place], len(train_on[s.place][0]))
-        _loop([s for s in starts if not s.problem], places, train_on, select_by)
-    return [AlignmentError(s.problem) if s.problem else _result(s, places[s.place]) for s in starts]
+    items = [split(s) for s in starts]
+    with undisturbed(here.network.module), torch.enable_grad():
+        for s in chain(*items):
+            begin(s, places[s.place], len(train_on[s.place][0]))
+        _loop([[s for s in item if not s.problem] for item in items], places, train_on, select_by)
+    return [_result(item, places[item[0].place]) for item in items]
 
 
 def _sites(start: Start, variables: Sequence[str], train_on: Sequence[TrainingPairs]) -> list[At]:
@@ -112,37 +75,38 @@ def _sites(start: Start, variables: Sequence[str], train_on: Sequence[TrainingPa
     return [replace(at, basis=start.method.basis(at)) for at in found]
 
 
-def _begin(start: Start, sites: Sequence[At], pairs: int) -> None:
-    draws = torch.Generator().manual_seed(torch_seed(start.generator))
-    try:
-        drawn = [start.method.start(at, draws, start.restart) for at in sites]
-    except AlignmentError as error:
-        start.problem = str(error)
-        return
-    start.kind = repr(replace(start.method, learning_rate=1.0))  # type: ignore[type-var]
-    start.rows = torch.randint(pairs, (start.method.steps, start.method.batch), generator=draws)
-    device = next(iter(sites[0].train[0].vectors.values()))[0].device
-    start.parameters = [{k: x.detach().to(device).requires_grad_(x.requires_grad) for k, x in site.items()} for site in drawn]
-
-
-def _loop(starts: Sequence[Start], places: Sites, train_on: Prepared, select_by: Prepared) -> None:
+def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Prepared, select_by: Prepared) -> None:
+    starts = list(chain(*items))
     if not starts:
         return
     optimizer, schedule = _optimizer(starts)
-    steps, sets = starts[0].method.steps, len(next(iter(train_on.values())))
-    every = max(1, steps // CHECKS)
+    first = next(iter(train_on.values()))
+    losses = Losses.of(getattr(starts[0].method, "objective", "cross-entropy"), first[0])
+    steps = starts[0].method.steps
     for step in range(steps):
         alive = [s for s in starts if s.trains]
         if not alive:
             break
-        pairs = {p: of_sets[step % sets] for p, of_sets in train_on.items()}
+        pairs = {p: of_sets[step % len(first)] for p, of_sets in train_on.items()}
         for blocks in _passes(_blocks(alive), pairs):
-            _step(blocks, places, pairs, step)
+            _step(blocks, places, pairs, step, losses)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        if (step + 1) % every == 0 or step + 1 == steps:
-            _check([s for s in alive if not s.problem], places, select_by)
+        alive = [s for s in alive if not s.problem]
+        if step + 1 == ceil(_TOGETHER * steps) and max(map(len, items)) > 1:
+            _check(alive, places, select_by, losses, _DECIDING)
+            _thin_out(items)
+        elif (step + 1) % max(1, steps // CHECKS) == 0 or step + 1 == steps:
+            _check([s for s in alive if s.alone], places, select_by, losses, CHECKED)
+
+
+def _thin_out(items: Sequence[Sequence[Start]]) -> None:
+    """Of the starts of each item only the best goes on."""
+    for item in items:
+        best = min(item, key=lambda s: s.lowest, default=None)
+        for s in item:
+            s.beaten, s.alone, s.lowest = s is not best, True, np.inf
 
 
 def _optimizer(starts: Sequence[Start]) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.CosineAnnealingLR]:
@@ -187,7 +151,9 @@ def _passes(blocks: Sequence[list[Start]], pairs: Mapping[Place, TrainingPairs])
     yield together
 
 
-def _step(blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, TrainingPairs], step: int) -> None:
+def _step(
+    blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, TrainingPairs], step: int, objective: Losses
+) -> None:
     """Gradients of the losses of items, by one pass."""
     progress = step / blocks[0][0].method.steps
     parts, stacks = [], []
@@ -199,10 +165,9 @@ def _step(blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, Tr
     losses: list[Tensor] = []
     for block, stack, (here, places_of_rows, _), found in zip(blocks, stacks, parts, scores(parts), strict=True):
         choices = here.choices[torch.from_numpy(places_of_rows)].to(found.device)
-        loss = cross_entropy(at_least_single(found), choices, reduction="none").reshape(len(block), -1).mean(1)
-        losses.append(
-            loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, places[block[0].place], strict=True))
-        )
+        loss = objective.at(progress)(at_least_single(found), choices).reshape(len(block), -1).mean(1)
+        sites = places[block[0].place]
+        losses.append(loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, sites, strict=True)))
     if not all(loss.requires_grad for loss in losses):
         _give_up_without_gradient(blocks, losses)
     graded = [loss.sum() for loss in losses if loss.requires_grad]
@@ -226,7 +191,7 @@ def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Te
                 )
 
 
-def _check(starts: Sequence[Start], places: Sites, select_by: Prepared) -> None:
+def _check(starts: Sequence[Start], places: Sites, select_by: Prepared, loss: Losses, most: int) -> None:
     """Keep the parameters of items that are better than before on the selection pairs."""
     blocks, sets = _blocks(starts), range(len(next(iter(select_by.values()))))
     with torch.no_grad():
@@ -237,18 +202,17 @@ def _check(starts: Sequence[Start], places: Sites, select_by: Prepared) -> None:
             penalties.append(sum(method.penalty(x, at, 1.0) for x, at in zip(stack, sites, strict=True)))
             stacks.append([method.hardened(x, at) for x, at in zip(stack, sites, strict=True)])
     trials = [
-        of_items(block[0].method, stack, places[block[0].place], select_by[block[0].place][i], CHECKED)
+        of_items(block[0].method, stack, places[block[0].place], select_by[block[0].place][i], most)
         for i in sets
         for block, stack in zip(blocks, stacks, strict=True)
     ]
-    found = judged(trials)
+    found = judged(trials, loss.at(1.0))
     for n, (block, stack, penalty) in enumerate(zip(blocks, stacks, penalties, strict=True)):
         here, of_sets = select_by[block[0].place], found[n :: len(blocks)]
-        worst = np.min([lowest(x, pairs) for x, pairs in zip(of_sets, here, strict=True)], axis=0)
-        loss = np.mean([x.loss.mean(1) for x in of_sets], axis=0) + torch.as_tensor(penalty).cpu().numpy()
+        means = np.mean([x.loss.mean(1) for x in of_sets], axis=0) + torch.as_tensor(penalty).cpu().numpy()
         for i, s in enumerate(block):
-            s.flops += sum(pairs.flops * min(len(pairs), CHECKED) for pairs in here)
-            s.consider(worst[i], loss[i], stack, i)
+            s.flops += sum(pairs.flops * min(len(pairs), most) for pairs in here)
+            s.consider(means[i], stack, i)
 
 
 def _stacked(items: Sequence[list[Parameters]]) -> list[Parameters]:
@@ -256,12 +220,16 @@ def _stacked(items: Sequence[list[Parameters]]) -> list[Parameters]:
     return [{k: torch.stack([x[k] for x in of_site]) for k in of_site[0]} for of_site in zip(*items, strict=True)]
 
 
-def _result(start: Start, sites: Sequence[At]) -> Result:
+def _result(item: Sequence[Start], sites: Sequence[At]) -> Result | AlignmentError:
+    """What came of an item: of the best of its starts, at the cost of all."""
+    best = min(item, key=lambda s: s.lowest)
+    if not best.best:
+        return AlignmentError(best.problem)
     features: dict[str, list[Any]] = {v: [] for v in sites[0].variables}
-    for parameters, at in zip(start.best, sites, strict=True):
-        for v, feature in start.method.features(parameters, at).items():
+    for parameters, at in zip(best.best, sites, strict=True):
+        for v, feature in best.method.features(parameters, at).items():
             features[v].append(feature)
-    return Result(features, tuple(start.losses), start.flops)
+    return Result(features, tuple(best.losses), sum(s.flops for s in item))
 
 
 def _named(place: Place) -> str:

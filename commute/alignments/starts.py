@@ -1,0 +1,77 @@
+"""Starts: items of a search as they are trained."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass, field, replace
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from commute.alignments.method import At, Trained
+from commute.alignments.rotations import Parameters
+from commute.alignments.training import Place
+from commute.errors import AlignmentError
+from commute.runs.seeds import torch_seed
+
+CHECKS = 20  # times that training looks at the selection pairs
+_LOWER = 0.95  # of the loss, which counts as an improvement
+
+
+@dataclass(eq=False)
+class Start:
+    """One item as it is trained, or one of several random starts that it begins with.
+
+    Attributes:
+        method: of one size and learning rate.
+        place: where.
+        generator: of its start and its rows.
+        restart: which start it is.
+    """
+
+    method: Trained
+    place: Place
+    generator: np.random.Generator
+    restart: int
+    kind: str = ""  # equal for items whose parameters can be stacked
+    parameters: list[Parameters] = field(default_factory=list)  # at each of the place's sites
+    rows: Tensor = field(default_factory=lambda: torch.empty(0))
+    losses: list[float] = field(default_factory=list)
+    best: list[Parameters] = field(default_factory=list)
+    lowest: float = np.inf  # loss of the best on the selection pairs
+    unimproved: int = 0
+    problem: str = ""
+    alone: bool = True  # of the starts of its item
+    beaten: bool = False  # by another of them
+    flops: float = 0.0
+
+    @property
+    def trains(self) -> bool:
+        """Whether it goes on."""
+        return not self.problem and not self.beaten and self.unimproved < getattr(self.method, "patience", CHECKS)
+
+    def consider(self, loss: float, stack: Sequence[Parameters], place: int) -> None:
+        """Keep parameters, at their place in a stack, with a lower loss than before."""
+        self.unimproved = 0 if loss < _LOWER * self.lowest else self.unimproved + 1
+        if loss < self.lowest:
+            self.lowest, self.best = loss, [{k: x[place].detach().clone() for k, x in site.items()} for site in stack]
+
+
+def split(start: Start) -> list[Start]:
+    """The random starts that an item begins with."""
+    n = getattr(start.method, "starts", 1)
+    generators = [start.generator] if n == 1 else start.generator.spawn(n)
+    return [Start(start.method, start.place, g, start.restart, alone=n == 1) for g in generators]
+
+
+def begin(start: Start, sites: Sequence[At], pairs: int) -> None:
+    """Draw a start's parameters, and the rows of all its steps."""
+    draws = torch.Generator().manual_seed(torch_seed(start.generator))
+    try:
+        drawn = [start.method.start(at, draws, start.restart) for at in sites]
+    except AlignmentError as error:
+        start.problem = str(error)
+        return
+    start.kind = repr(replace(start.method, learning_rate=1.0))  # type: ignore[type-var]
+    start.rows = torch.randint(pairs, (start.method.steps, start.method.batch), generator=draws)
+    device = next(iter(sites[0].train[0].vectors.values()))[0].device
+    start.parameters = [{k: x.detach().to(device).requires_grad_(x.requires_grad) for k, x in site.items()} for site in drawn]
