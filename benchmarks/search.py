@@ -23,7 +23,17 @@ NETWORKS = 5
 LEARNED = 0.99  # accuracy above which a network counts as trained
 PAIRS = 10_000  # to test by, of each set of variables
 OBJECTS = 2**16  # that our side draws from, so that nearly every object is met once, as in the tutorial
-EQUALITY = cm.DAS(dims=tutorial.DIMS, restarts=4, steps=800, patience=20)  # as many checks as there are: it goes on to the end
+EQUALITY = cm.DAS(
+    dims=tutorial.DIMS,
+    restarts=4,
+    starts=8,
+    steps=700,
+    batch=64,
+    learning_rate=0.04,
+    parametrisation="cayley",
+    objective="error",
+    patience=20,  # as many checks as there are: it goes on to the end
+)
 EQUALITY_PAIRS = 16_384
 
 LAYERS, WIDTH, TOKENS = 12, 32, 8

@@ -37,7 +37,7 @@ class DAS:
         start_from: a random rotation, or directions in closed form: `means`, `lda`, `ridge` or `components` (see `directions`).
         parametrisation: of orthonormal columns: `qr`, `cayley`, `exponential` or `householder`.
         patience: checks on the selection pairs without a lower loss, after which training stops.
-        starts: that each restart begins with, of which the best goes on when 3 in 10 steps are over.
+        starts: that each restart begins with, of which the best goes on when nine in ten steps are over.
         objective: `cross-entropy`, or `error`, a smooth share of wrong answers, which finds a higher IIA where no rotation is
             always right.
     """

@@ -40,7 +40,7 @@ def fingerprint(algorithm: CausalModel, network: Network, alignment: Alignment |
     spec = search or (None if found is None else found.search)
     if spec is not None:
         hashes["search"] = _hash(
-            [*_record(spec.to_record()), _source(type(spec.method)), found and [found.seed, found.candidates]]
+            [*_record(spec.to_record()), source_of(type(spec.method)), found and [found.seed, found.candidates]]
         )
     return hashes
 
@@ -55,7 +55,7 @@ def _about_algorithm(algorithm: CausalModel, probes: Mapping[str, Any]) -> list[
     domains = {v: algorithm.known_domain(v) for v in algorithm.graph}
     values = {v: [repr(x) for x in d] if isinstance(d, Finite) else str(d) for v, d in domains.items()}
     equations = algorithm.equations.values()
-    tables = {e.variable: _source(e.function) if e.table is None else e.table.tolist() for e in equations}
+    tables = {e.variable: source_of(e.function) if e.table is None else e.table.tolist() for e in equations}
     return [list(algorithm.graph.edges), values, algorithm.outputs, tables, _plain(algorithm.solve(probes))]
 
 
@@ -66,13 +66,13 @@ def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
         )
     weights = {k: _tensor(x) for k, x in network.module.state_dict().items() if isinstance(x, Tensor)}
     own = {type(m) for m in network.module.modules() if not type(m).__module__.startswith("torch.")}
-    sources = [*sorted(_source(kind) for kind in own), _source(network.encode), _source(network.decode)]
+    sources = [*sorted(source_of(kind) for kind in own), source_of(network.encode), source_of(network.decode)]
     if network.finish is not None:
-        sources.append(_source(network.finish))
+        sources.append(source_of(network.finish))
     return [str(network.module), weights, sources, network.batch_size, _plain(network.run(probes))]
 
 
-def _source(thing: Callable[..., Any]) -> str:
+def source_of(thing: Callable[..., Any]) -> str:
     """The text of a function or class, or what its compiled code does where there is no text; of a mechanism, its parts."""
     if is_dataclass(thing) and not isinstance(thing, type):
         return f"{type(thing).__qualname__} {[_part(getattr(thing, f.name)) for f in fields(thing)]}"
@@ -86,7 +86,7 @@ def _source(thing: Callable[..., Any]) -> str:
 def _part(value: Any) -> Any:
     if isinstance(value, Mapping):
         return [[repr(k), _part(x)] for k, x in value.items()]
-    return _source(value) if callable(value) else repr(value)
+    return source_of(value) if callable(value) else repr(value)
 
 
 def _hash(value: Any) -> str:

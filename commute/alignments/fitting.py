@@ -34,17 +34,18 @@ class Fitting:
         done: dict[int, Fitted] = {}
         todo: list[list[Item]] = []
         for together in chunked(items):
-            kept = [self.records and self.records.read(item) for item in together]
-            if all(kept):  # else all of it is fitted again, which gives the same numbers
-                for item, x in zip(together, kept, strict=True):
+            kept = [None if self.records is None else self.records.read(item) for item in together]
+            for item, x in zip(together, kept, strict=True):
+                if x is not None:
                     self._take(done, item, x)
-            else:
-                todo.append(together)
+            if missing := [item for item, x in zip(together, kept, strict=True) if x is None]:
+                todo.append(missing)
 
         def on_result(place: int, found: Sequence[Fitted]) -> None:
+            if self.records is not None:
+                for item, x in zip(todo[place], found, strict=True):
+                    self.records.write(item, x, together=todo[place])
             for item, x in zip(todo[place], found, strict=True):
-                if self.records is not None:
-                    self.records.write(item, x)
                 self._take(done, item, x)
 
         spread(fit_chunk, self.network, [self._chunk(together) for together in todo], self.executor, on_result=on_result)

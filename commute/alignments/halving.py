@@ -11,9 +11,9 @@ from commute.alignments.accuracy import agrees
 from commute.alignments.feature import Feature
 from commute.alignments.fitting import Fitting, worst
 from commute.alignments.items import Fitted, Item
-from commute.alignments.result import named, size_of
+from commute.alignments.result import size_of
 from commute.alignments.spec import Halving
-from commute.alignments.training import Place
+from commute.alignments.training import Place, named
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.runs.events import SiteSkipped

@@ -8,16 +8,19 @@ from itertools import groupby
 from typing import Any
 
 import numpy as np
+import torch
+from torch import Tensor
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
+from commute.alignments.fingerprint import source_of
 from commute.alignments.judging import judged, of_features
 from commute.alignments.method import Method, Trained, variants
-from commute.alignments.methods import method_to_record
+from commute.alignments.methods import METHODS, method_to_record
 from commute.alignments.starts import Start
 from commute.alignments.trainer import train
-from commute.alignments.training import Drawn, Features, Place, TrainingPairs, prepare, read_decisions
-from commute.errors import AlignmentError, NetworkError
+from commute.alignments.training import Drawn, Features, Place, TrainingPairs, named, prepare, read_decisions
+from commute.errors import AlignmentError, NetworkError, check
 from commute.models.network import Network
 from commute.runs.seeds import stream
 
@@ -44,15 +47,26 @@ class Item:
 
     def __str__(self) -> str:
         options = [f"{k} {getattr(self.method, k)}" for k in ("dims", "learning_rate") if hasattr(self.method, k)]
-        return f"{' + '.join(map(str, self.place))}, {', '.join([type(self.method).__name__, *options])}, start {self.restart}"
+        return f"{named(self.place)}, {', '.join([type(self.method).__name__, *options])}, start {self.restart}"
 
     @property
     def key(self) -> str:
-        """A hash of what the item is."""
-        method, tensors = method_to_record(self.method)
-        hashed = {k: sha256(x.numpy().tobytes()).hexdigest() for k, x in tensors.items()}
-        content = [[site.to_record() for site in self.place], method, hashed, self.restart]
-        return sha256(json.dumps(content, sort_keys=True, default=str).encode()).hexdigest()[:16]
+        """A hash of what the item is; a method that is not this package's enters by its source too."""
+        source = "" if type(self.method).__name__ in METHODS else source_of(type(self.method))
+        content = [[site.to_record() for site in self.place], options_of(self.method), source, self.restart]
+        return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
+
+
+def options_of(method: Method) -> str:
+    """A method and its options as JSON, with hashes in place of arrays."""
+    record, tensors = method_to_record(method)
+    return json.dumps([record, {k: _hash(x) for k, x in tensors.items()}], sort_keys=True, default=_hash)
+
+
+def _hash(value: Any) -> str:
+    array = np.asarray(value.detach().cpu() if isinstance(value, Tensor) else value)
+    told = array.tobytes() if array.dtype != object else repr(value).encode()
+    return sha256(f"{array.dtype} {array.shape}".encode() + told).hexdigest()
 
 
 @dataclass(frozen=True, eq=False)
@@ -98,7 +112,7 @@ class Chunk:
 
     def generator(self, item: Item) -> np.random.Generator:
         """An item's own stream."""
-        return stream(self.seed, *self.path, str(item), json.dumps(method_to_record(item.method)[0], sort_keys=True, default=str))
+        return stream(self.seed, *self.path, str(item), options_of(item.method))
 
 
 def items_of(method: Method, places: Sequence[Place]) -> list[Item]:
@@ -136,7 +150,8 @@ def fit_chunk(network: Network, chunk: Chunk) -> list[Fitted]:
     on, by = (_at_places(places, [prepare(network, places, readout, d) for d in part]) for part in (chunk.train, chunk.select))
     method = chunk.items[0].method
     found = _trained(chunk, on, by) if isinstance(method, Trained) else [_direct(chunk, item, on, by) for item in chunk.items]
-    return _counted([_checked(x, chunk.variables) for x in found], chunk.items, on, by)
+    checked = [_checked(x, chunk.variables, on[item.place]) for item, x in zip(chunk.items, found, strict=True)]
+    return _counted(checked, chunk.items, on, by)
 
 
 Ready = Mapping[Place, Sequence[TrainingPairs]]
@@ -169,15 +184,22 @@ def _spent(*ready: Sequence[TrainingPairs]) -> float:
     return sum(pairs.meter.flops for part in ready for pairs in part)
 
 
-def _checked(found: Fitted, variables: Sequence[str]) -> Fitted:
-    """The same with features that make an alignment, or with the reason why they do not."""
+def _checked(found: Fitted, variables: Sequence[str], here: Sequence[TrainingPairs]) -> Fitted:
+    """The same with features that can be interchanged at the place, or with the reason why they cannot."""
     if found.features is None:
         return found
     try:
         alignment = Alignment(found.features)
-        return replace(found, features={v: alignment.parts(v) for v in variables})
-    except AlignmentError as error:  # of a method of the user's own
+        features = {v: alignment.parts(v) for v in variables}
+        strangers = [str(f.site) for parts in features.values() for f in parts if f.site not in here[0].place]
+        check([f"{site} is not one of its sites" for site in strangers], AlignmentError, f"features at {named(here[0].place)}")
+        with torch.no_grad():
+            for f in (f for parts in features.values() for f in parts):
+                few = next(iter(here[0].vectors.values()))[here[0].place.index(f.site)][:1]
+                f.write(few, f.read(few))
+    except (AlignmentError, NetworkError) as error:  # of a method of the user's own
         return Fitted(problem=str(error))
+    return replace(found, features=features)
 
 
 def _counted(found: Sequence[Fitted], items: Sequence[Item], on: Ready, by: Ready) -> list[Fitted]:

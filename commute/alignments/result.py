@@ -8,7 +8,7 @@ from commute.alignments.accuracy import Accuracy
 from commute.alignments.alignment import Alignment
 from commute.alignments.items import Counts, Item
 from commute.alignments.spec import Found, Search
-from commute.alignments.training import Features, Place
+from commute.alignments.training import Features, Place, named
 from commute.models.sites import Site
 
 if TYPE_CHECKING:
@@ -139,11 +139,6 @@ class SearchResult:
             "losses": candidate.losses,
             "flops": candidate.flops,
         }
-
-
-def named(place: Place) -> str:
-    """A place in words."""
-    return " + ".join(map(str, place))
 
 
 def size_of(features: Features | None) -> int:

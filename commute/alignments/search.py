@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from concurrent.futures import Executor
+from importlib.metadata import version
 from pathlib import Path
 from typing import Any
 
@@ -16,9 +17,9 @@ from commute.alignments.halving import coarse, halved
 from commute.alignments.items import Fitted, Item, items_of
 from commute.alignments.method import Method
 from commute.alignments.records import Records
-from commute.alignments.result import Candidate, SearchResult, named
+from commute.alignments.result import Candidate, SearchResult
 from commute.alignments.spec import Halving, Search
-from commute.alignments.training import Place
+from commute.alignments.training import Place, named
 from commute.causal.batches import take
 from commute.causal.heldout import Heldout
 from commute.causal.model import CausalModel
@@ -134,7 +135,14 @@ def _records(
     if runs is None:
         return None
     hashes = fingerprint(algorithm, network, None, None)
-    depends = {"variables": list(spec.variables), "n": int(spec.n), "heldout": spec.heldout, "seed": seed, "path": list(path)}
+    depends = {
+        "version": version("commute"),
+        "variables": list(spec.variables),
+        "n": int(spec.n),
+        "heldout": spec.heldout,
+        "seed": seed,
+        "path": list(path),
+    }
     run = RunDirectory.open(Path(runs), f"search {algorithm.name}", {**depends, **hashes})
     return Records(run.folder)
 

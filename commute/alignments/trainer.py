@@ -20,13 +20,13 @@ from commute.alignments.objectives import Losses
 from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import values_of_items
 from commute.alignments.starts import CHECKS, Start, begin, split
-from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, scores
+from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, named, scores
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
 
 CHECKED = 512  # pairs of each set of variables that it looks at, at most
 _DECIDING = 2048  # those by which the best of an item's starts is chosen
-_TOGETHER = 0.6  # of the steps, after which only the best of an item's starts goes on
+_TOGETHER = 0.9  # of the steps, after which only the best of an item's starts goes on
 _BACKWARD = 3  # module-FLOPs of a pass with gradients, against one without
 
 
@@ -178,7 +178,7 @@ def _step(
             s.losses.append(x)
             s.flops += _BACKWARD * here.flops * s.method.batch
             if not np.isfinite(x):
-                s.problem = f"the loss at {_named(s.place)} is {x} in step {step}; try a smaller learning_rate"
+                s.problem = f"the loss at {named(s.place)} is {x} in step {step}; try a smaller learning_rate"
 
 
 def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Tensor]) -> None:
@@ -186,7 +186,7 @@ def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Te
         for s in block:
             if not loss.requires_grad:
                 s.problem = (
-                    f"the network's answer does not depend on {_named(s.place)} by a gradient, so nothing can be trained there; "
+                    f"the network's answer does not depend on {named(s.place)} by a gradient, so nothing can be trained there; "
                     "use a method without gradients, such as Selection"
                 )
 
@@ -230,7 +230,3 @@ def _result(item: Sequence[Start], sites: Sequence[At]) -> Result | AlignmentErr
         for v, feature in best.method.features(parameters, at).items():
             features[v].append(feature)
     return Result(features, tuple(best.losses), sum(s.flops for s in item))
-
-
-def _named(place: Place) -> str:
-    return " + ".join(map(str, place))

@@ -30,6 +30,11 @@ Values = Mapping["FeatureLike", "Tensor | Change"]
 _EPOCHS = 10  # how often a pair is patched at a place, about: in training and in choosing among restarts
 
 
+def named(place: Place) -> str:
+    """A place in words."""
+    return " + ".join(map(str, place))
+
+
 @dataclass
 class Meter:
     """Module-FLOPs that were spent; a tally, the one thing here that changes."""

@@ -87,10 +87,10 @@ class Missing:
 
 @dataclass(frozen=True)
 class _Done:
-    """A worker's answer with the result, which is None where it was sent the network."""
+    """A worker's answer with the result, pickled, lest an executor waits for ever for what cannot be rebuilt here."""
 
     worker: str
-    result: Any
+    result: bytes
 
 
 class _Work:
@@ -181,7 +181,7 @@ class _Work:
         if isinstance(answer, _Done):
             self._lacking.pop(answer.worker, None)
             if place is not None:
-                self._on_result(place, answer.result)
+                self._on_result(place, pickle.loads(answer.result))  # noqa: S301  # of a process of the user's own
                 self._finished += 1
         elif place is not None and self._error is None:
             self._lacking[answer.worker] += 1
@@ -227,7 +227,7 @@ def _answered(job: _Job, _: str) -> Missing | _Done:
         network = _networks.get(job.key)
         if network is not None:
             _networks.move_to_end(job.key)
-            return _Done(_worker(), _called(from_bytes(job.function), network, job.task))
+            return _Done(_worker(), pickle.dumps(_called(from_bytes(job.function), network, job.task)))
     time.sleep(_PAUSE)
     return Missing(_worker())
 
@@ -240,7 +240,7 @@ def _received(given: Packed, _: str) -> _Done:
         _networks.move_to_end(given.key)
         while len(_networks) > _KEPT:
             _networks.popitem(last=False)
-    return _Done(_worker(), None)
+    return _Done(_worker(), b"")
 
 
 def _called(function: Callable[[Network, Any], Any], network: Network, task: Any) -> Any:

@@ -10,8 +10,8 @@ from typing import TYPE_CHECKING
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.fingerprint import fingerprint
-from commute.alignments.result import named
 from commute.alignments.search import run_search
+from commute.alignments.training import named
 from commute.errors import ClaimError
 from commute.proofs.judge import judge
 from commute.proofs.verdict import SearchedSite, Verdict

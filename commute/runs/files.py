@@ -11,6 +11,7 @@ def write_atomically(path: Path, content: bytes) -> None:
     handle, name = tempfile.mkstemp(dir=path.parent, prefix=f".{path.name}.")
     temporary = Path(name)
     try:
+        os.fchmod(handle, 0o644)  # others on the machine or the cluster may read it
         with os.fdopen(handle, "wb") as file:
             file.write(content)
             file.flush()

@@ -397,7 +397,7 @@ def test_what_pyvene_cannot_take_is_told():
         (
             cm.Feature(network.site("mix"), cm.Orthogonal(rotation(5, 2))),
             source,
-            "for vectors of width 5; this site has width 20",
+            r"it is for vectors \[batch, 5\]; given \[1, 20\]",
         ),
         (cm.Feature(network.site("mix", position=4)), source, "there are 4"),
     ]:

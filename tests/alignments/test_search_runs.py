@@ -177,7 +177,6 @@ def test_more_sites_fit_only_these(tmp_path, whole, fits):
     assert len(fits) == 3
 
 
-@pytest.mark.xfail(reason="all of a chunk is fitted again where a part of it is not kept", strict=True)
 @pytest.mark.parametrize("batch", [700, 64])  # each place a chunk of its own; all together one
 def test_more_sites_and_dims_fit_only_what_is_not_kept(tmp_path, monkeypatch, batch):
     fitted, fit = [], fitting.fit_chunk
@@ -324,7 +323,8 @@ def test_a_search_that_was_interrupted_goes_on_where_it_was(tmp_path, whole, fit
         find(tmp_path, on_event=stopping(after, KeyboardInterrupt))
     assert not [path for path in tmp_path.rglob("*") if path.is_file() and path.suffix != ".safetensors"]
     left = unfinished(tmp_path)
-    assert [["hidden.0"] in left, ["hidden.1"] in left, ["hidden.2"] in left] == [after < STARTS, after < 2 * STARTS, True]
+    begun = [[str(site)] for site in SITES[after // STARTS :]]
+    assert left in (begun, begun[after % STARTS :])  # of the chunk that was being told of, all or a part may be kept
     del fits[:]
     assert answer(find(tmp_path)) == whole
     assert fits == left
