@@ -18,6 +18,7 @@ from torch.nn.functional import cross_entropy
 import commute as cm
 from benchmarks import tutorial
 from benchmarks.bars import Figure, at_least, report
+from tests import subspaces
 
 NETWORKS = 5
 LEARNED = 0.99  # accuracy above which a network counts as trained
@@ -42,13 +43,20 @@ GRID = cm.DAS(dims=(1, 2, 4, 8), restarts=4, steps=100, batch=32)
 GRID_PAIRS = 512
 STRIDE = 7  # of the items of the grid that are trained one by one; it has no factor in common with their number
 
+TRIALS = 100
+
 WORKERS = cm.DAS(dims=8, restarts=4, steps=200, batch=64)
 
 
 def main() -> int:
     """Measure each part that is named, or all."""
     warnings.simplefilter("ignore")
-    parts: dict[str, Callable[[], list[Figure]]] = {"tutorial": _tutorial, "grid": _grid, "workers": _workers}
+    parts: dict[str, Callable[[], list[Figure]]] = {
+        "tutorial": _tutorial,
+        "grid": _grid,
+        "workers": _workers,
+        "planted": _planted,
+    }
     return report([figure for name in sys.argv[1:] or parts for figure in parts[name]()])
 
 
@@ -256,6 +264,31 @@ def _workers() -> list[Figure]:
         sys.exit("two workers find other alignments than one")
     print(f"     workers: one {taken[1]:.1f} s, two {taken[2]:.1f} s, with equal results; their start is not counted")
     return [at_least("workers: two against one", taken[1] / taken[2], 1.7, "times as fast")]
+
+
+# Networks with planted subspaces, and networks without.
+
+
+def _planted() -> list[Figure]:
+    """How often each method finds what was planted, and reports what is not there, in seeded trials by two processes."""
+    figures = []
+    with ProcessPoolExecutor(2, mp_context=get_context("spawn"), initializer=_one_thread) as pool:
+        for name in subspaces.METHODS:
+            start = time.perf_counter()
+            found = sum(pool.map(_is_found, [name] * TRIALS, range(TRIALS)))
+            wrong = sum(pool.map(_is_reported, [name] * TRIALS, range(TRIALS)))
+            print(f"     {name}: {found} found, {wrong} reported that are not there, {time.perf_counter() - start:.0f} s")
+            figures.append(at_least(f"planted: {name}: found within 5°, with the right dims, of {TRIALS}", found, 95, "trials"))
+            figures.append(Figure(f"planted: {name}: reported where there is nothing, of {TRIALS}", wrong, 1, "trials"))
+    return figures
+
+
+def _is_found(name: str, seed: int) -> bool:
+    return max(subspaces.angles(*subspaces.METHODS[name], seed=seed)) < 5
+
+
+def _is_reported(name: str, seed: int) -> bool:
+    return subspaces.reported(*subspaces.METHODS[name], seed=seed)
 
 
 def _one_thread() -> None:

@@ -110,6 +110,28 @@ def angle(feature: cm.Feature, true: torch.Tensor) -> float:
     return float(torch.rad2deg(torch.acos(torch.linalg.svdvals(found.T @ true).clamp(max=1).min())))
 
 
+# Methods, the variables that they look for, and the networks in which they do.
+
+BOTH = ["left", "right"]
+NO_STEPS = {
+    "means": (cm.Probe(kind="means"), BOTH, {"n": 16_384}),
+    "lda": (cm.Probe(kind="lda"), BOTH, {}),
+    "ridge": (cm.Probe(kind="ridge"), BOTH, {}),
+    "components": (cm.PrincipalComponents(dims=(1, 2, 3, 4)), ["left"], {"loud": True}),
+    "greedy": (cm.Selection(dims=(1, 2, 3)), BOTH, {"aligned": True}),
+    "exact": (cm.Selection(dims=(1, 2), how="exact"), ["left"], {"aligned": True}),
+}
+TRAINED = {
+    "DAS": (cm.DAS(dims=(1, 2, 3, 4)), BOTH, {}),
+    "DAS from means": (cm.DAS(dims=(1, 2, 3, 4), restarts=1, start_from="means"), BOTH, {}),
+    "boundless": (cm.BoundlessDAS(), BOTH, {}),
+    "mask": (cm.BinaryMask(), BOTH, {"aligned": True}),
+    "mask of components": (cm.BinaryMask(over="components"), ["left"], {"loud": True}),
+    "rotated mask": (cm.BinaryMask(rotation=True, restarts=2), BOTH, {}),
+}
+METHODS = NO_STEPS | TRAINED
+
+
 def found(method, variables, *, seed: int, n: int = 2048, **options) -> tuple[cm.SearchResult, Planted, int]:
     """A search in a network planted by a seed, and the dims of each variable there."""
     dims = 1 + seed % (2 if getattr(method, "how", "") == "exact" else 3)
@@ -125,9 +147,9 @@ def angles(method, variables, options, *, seed: int) -> list[float]:
     return [angle(alignment[v], here.directions[v]) for v in variables]
 
 
-def reported(method, variables, *, seed: int, n: int = 1024, **options) -> bool:
+def reported(method, variables, options, *, seed: int) -> bool:
     """Whether fresh pairs show an IIA of at least 0.95, at confidence 0.99, for variables that a network does not compute."""
-    result, here, dims = found(method, variables, seed=seed, n=n, present=False, **options)
+    result, here, dims = found(method, variables, seed=seed, present=False, **options | {"n": 1024})
     fresh = cm.pairs(algorithm(dims + 1), variables[:1], 1000, seed=seed + 1)
     accuracy = cm.interchange_accuracy(algorithm(dims + 1), here.network, result.best, fresh)
     return accuracy.interval[0] >= 0.95

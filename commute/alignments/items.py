@@ -5,6 +5,7 @@ from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 from hashlib import sha256
 from itertools import groupby
+from math import ceil
 from typing import Any
 
 import numpy as np
@@ -25,8 +26,8 @@ from commute.models.network import Network
 from commute.runs.seeds import stream
 
 _TOGETHER = 2048  # pairs a step above which a program is not made larger
-_PLACES = 8  # places that methods without gradients are fitted at together
-_TRAIN_CHECKED = 1024  # pairs to train on of which the IIA is told
+_CHUNKS = 6  # that a search is cut into at least, where it has so many places
+_TRAIN_CHECKED = 256  # pairs to train on of which the IIA is told
 
 Counts = tuple[Count, Count]  # right answers on changed and on unchanged pairs
 
@@ -124,12 +125,14 @@ def items_of(method: Method, places: Sequence[Place]) -> list[Item]:
 def chunked(items: Sequence[Item]) -> Iterator[list[Item]]:
     """Items cut into those that are fitted together: all at a place, and neighbouring places while the program stays small.
 
-    The cut depends on the items alone, so that numbers do not depend on where, and in which order, they are fitted.
+    There are several chunks, so that several workers have something to do. The cut depends on the items alone, so that numbers do
+    not depend on where, and in which order, they are fitted.
     """
+    room = min(_TOGETHER, ceil(sum(map(_pairs, items)) / _CHUNKS))
     together: list[Item] = []
     for _, same in groupby(items, key=lambda item: item.place):
         here = list(same)
-        if together and not _fits(together, here):
+        if together and sum(map(_pairs, (*together, *here))) > room:
             yield together
             together = []
         together = together + here
@@ -137,10 +140,10 @@ def chunked(items: Sequence[Item]) -> Iterator[list[Item]]:
         yield together
 
 
-def _fits(together: Sequence[Item], more: Sequence[Item]) -> bool:
-    if isinstance(more[0].method, Trained):
-        return sum(item.method.batch for item in (*together, *more) if isinstance(item.method, Trained)) <= _TOGETHER
-    return len({item.place for item in together}) < _PLACES
+def _pairs(item: Item) -> int:
+    """Pairs a step; of methods without steps as many as make eight items a chunk."""
+    trained = isinstance(item.method, Trained)
+    return item.method.batch * getattr(item.method, "starts", 1) if trained else _TOGETHER // 8  # type: ignore[union-attr]
 
 
 def fit_chunk(network: Network, chunk: Chunk) -> list[Fitted]:

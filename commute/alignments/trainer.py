@@ -25,6 +25,7 @@ from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
 
 CHECKED = 512  # pairs of each set of variables that it looks at, at most
+_LEAST = 64  # and at least
 _DECIDING = 2048  # those by which the best of an item's starts is chosen
 _TOGETHER = 0.9  # of the steps, after which only the best of an item's starts goes on
 _BACKWARD = 3  # module-FLOPs of a pass with gradients, against one without
@@ -82,7 +83,7 @@ def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Prepared, s
     optimizer, schedule = _optimizer(starts)
     first = next(iter(train_on.values()))
     losses = Losses.of(getattr(starts[0].method, "objective", "cross-entropy"), first[0])
-    steps = starts[0].method.steps
+    steps, few = starts[0].method.steps, _checked(starts[0].method, len(first))
     for step in range(steps):
         alive = [s for s in starts if s.trains]
         if not alive:
@@ -98,7 +99,12 @@ def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Prepared, s
             _check(alive, places, select_by, losses, _DECIDING)
             _thin_out(items)
         elif (step + 1) % max(1, steps // CHECKS) == 0 or step + 1 == steps:
-            _check([s for s in alive if s.alone], places, select_by, losses, CHECKED)
+            _check([s for s in alive if s.alone], places, select_by, losses, few)
+
+
+def _checked(method: Trained, sets: int) -> int:
+    """Pairs of each set of variables in a check, so that all checks take about a quarter of the time of training at most."""
+    return min(CHECKED, max(_LEAST, int(method.steps * method.batch * _BACKWARD / (4 * CHECKS * sets))))
 
 
 def _thin_out(items: Sequence[Sequence[Start]]) -> None:

@@ -84,6 +84,8 @@ class TrainingPairs:
     @cached_property
     def at_once(self) -> int:
         """Rows that there is room for in one pass."""
+        if self.ready is not None:
+            return self.ready.at_once
         block = next(iter(self.network.blocks(self.pairs.base)))
         return int(block.stop - block.start)
 

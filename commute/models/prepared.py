@@ -42,6 +42,11 @@ class Prepared:
         """Floating-point operations that a patched row takes."""
         return self.engine.flops(self.time, self.engine.trace.columns - self.skipped)
 
+    @property
+    def at_once(self) -> int:
+        """Patched rows that there is room for in one pass."""
+        return self.engine.network.rows_at_once(self.engine.bytes_computed(self.skipped))
+
     def output(self, places: Column, values: Values) -> Any:
         """What `decode` takes for some of the bases, with features at the sites set.
 
