@@ -30,12 +30,11 @@ EQUALITY = cm.DAS(
     starts=8,
     steps=700,
     batch=64,
-    learning_rate=0.04,
-    parametrisation="cayley",
+    learning_rate=0.03,
     objective="error",
     patience=20,  # as many checks as there are: it goes on to the end
 )
-EQUALITY_PAIRS = 16_384
+EQUALITY_PAIRS = 8192
 
 LAYERS, WIDTH, TOKENS = 12, 32, 8
 VALUES = 8  # tokens that an object can be
