@@ -27,6 +27,7 @@ bench: .venv/ready  ## figures beside their bars
 	$(BIN)/python -m benchmarks.causal
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.engine
+	$(BIN)/python -m benchmarks.search
 
 clean:
 	rm -rf .venv runs

@@ -35,6 +35,7 @@ EQUALITY = cm.DAS(
     patience=20,  # as many checks as there are: it goes on to the end
 )
 EQUALITY_PAIRS = 8192
+LAYERED = cm.DAS(dims=(1, 2, 4, 8), restarts=2, steps=600, batch=128, learning_rate=0.03, objective="error", patience=20)
 
 LAYERS, WIDTH, TOKENS = 12, 32, 8
 VALUES = 8  # tokens that an object can be
@@ -141,6 +142,26 @@ def _tutorial() -> list[Figure]:
         Figure("tutorial: IIA of four restarts, highest less lowest", max(spreads), 1, "points"),
         at_least("tutorial: four restarts against one training in pyvene, least", min(ratios), 10, "times as fast"),
     ]
+
+
+def _layers() -> list[Figure]:
+    """Which layer, how many dims and which hypothesis do best in each network; no bar, since it is about the networks."""
+    algorithm = equality()
+    for seed in range(NETWORKS):
+        module, _ = tutorial.network(seed)
+        objects = tutorial.objects(OBJECTS, torch.Generator().manual_seed(seed))
+        network = cm.Network(module, encode=Encode(objects), decode=decode)
+        told = []
+        for variables in (["left", "right"], ["left"], ["right"]):
+            found = cm.search(
+                algorithm, network, variables=variables, sites=network.sites("relu*"), method=LAYERED, n=EQUALITY_PAIRS, seed=seed
+            )
+            frame = found.to_frame().groupby(["site", "dims"], as_index=False).worst.max()
+            best = frame.loc[frame.groupby("site").worst.idxmax()]
+            rows = ", ".join(f"{row.site} {row.worst:.3f} in {row.dims}" for row in best.itertuples())
+            told.append(f"{' + '.join(variables)}: {rows}")
+        print(f"     network {seed}, IIA of the worst slice, by layer, in the best number of dims: {'; '.join(told)}")
+    return []
 
 
 def _rotation(alignment: cm.Alignment) -> Tensor:
