@@ -16,16 +16,30 @@ from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.runs.seeds import stream
 
+_COARSE = 512  # pairs of a coarse pass, at most
 CLAIM = "claim"  # the path of a claim's own search, where a control has its name
 
 
 @dataclass(frozen=True, eq=False)
 class SearchPairs:
-    """The pairs of one search, for each set of variables, and how many of those to select by were trained on too."""
+    """The pairs of one search.
+
+    Attributes:
+        train: to train on, for each set of variables.
+        select: to select by, likewise.
+        coarse: with one source for all variables, for a coarse pass over whole sites; None without one.
+        shared: how many of those to select by were trained on too, since the domain has no others of their kind.
+    """
 
     train: Sequence[Drawn]
     select: Sequence[Drawn]
+    coarse: Pairs | None
     shared: int
+
+    @property
+    def all(self) -> list[Pairs]:
+        """All of them."""
+        return [*(d.pairs for d in (*self.train, *self.select)), *([] if self.coarse is None else [self.coarse])]
 
 
 def search_pairs(spec: Search, algorithm: CausalModel, seed: int, path: Sequence[str]) -> SearchPairs:
@@ -40,7 +54,11 @@ def search_pairs(spec: Search, algorithm: CausalModel, seed: int, path: Sequence
         drawn, again = unseen(_drawer(to_select, chosen, generators[1]), algorithm, spec.n // 2, pair_keys(algorithm, seen))
         select.append(drawn)
         shared += again
-    return SearchPairs([_coded(algorithm, p) for p in train], [_coded(algorithm, p) for p in select], shared)
+    coarse = None
+    if spec.halving is not None and spec.halving.coarse:
+        n, generator = min(spec.n, _COARSE), stream(seed, *path, "coarse")
+        coarse = pairs(to_train, list(spec.variables), n, seed=generator, one_source=True)
+    return SearchPairs([_coded(algorithm, p) for p in train], [_coded(algorithm, p) for p in select], coarse, shared)
 
 
 def _drawer(model: CausalModel, variables: Sequence[str], generator: np.random.Generator) -> Callable[[int], Pairs]:
@@ -59,7 +77,7 @@ def _coded(algorithm: CausalModel, drawn: Pairs) -> Drawn:
 def seen_by(found: Found, algorithm: CausalModel) -> Column:
     """The keys of all pairs that a search trained on or selected by, drawn again from its seed, sorted."""
     drawn = search_pairs(found.search, algorithm, found.seed, ("search", CLAIM))
-    return np.unique(np.concatenate([pair_keys(algorithm, d.pairs) for d in (*drawn.train, *drawn.select)]))
+    return np.unique(np.concatenate([pair_keys(algorithm, p) for p in drawn.all]))
 
 
 @dataclass(eq=False)

@@ -14,12 +14,8 @@ from commute.alignments.items import Fitted, Item
 from commute.alignments.result import size_of
 from commute.alignments.spec import Halving
 from commute.alignments.training import Place, named
-from commute.causal.designs import pairs
-from commute.causal.model import CausalModel
+from commute.causal.pairs import Pairs
 from commute.runs.events import SiteSkipped
-from commute.runs.seeds import stream
-
-_COARSE = 512  # pairs of the coarse pass, at most
 
 
 def halved(fitting: Fitting, items: Sequence[Item], halving: Halving) -> list[tuple[Item, Fitted]]:
@@ -33,20 +29,23 @@ def halved(fitting: Fitting, items: Sequence[Item], halving: Halving) -> list[tu
         if rung:
             ranked = [(i, x) for i, (_, x) in enumerate(fitted) if x.features is not None]
             ranked.sort(key=lambda found: (-worst(found[1]), size_of(found[1].features)))  # of equals those of fewer dims first
+            if not ranked:
+                return fitted
             left = [left[i] for i in sorted(i for i, _ in ranked[: ceil(len(ranked) * halving.keep)])]
     return fitted
 
 
-def coarse(fitting: Fitting, algorithm: CausalModel, places: Sequence[Place], share: float) -> dict[Place, str]:
+def coarse(fitting: Fitting, drawn: Pairs, places: Sequence[Place], share: float) -> dict[Place, str]:
     """Places whose whole vector carries too little of the variables, and why each is left out.
 
     All variables are taken from one source, by the whole vector: what is not in it, no part of it holds.
+
+    Args:
+        fitting: of the search.
+        drawn: pairs with one source for all variables.
+        places: to be looked at.
+        share: of the rate of the best place, below which a place is left out.
     """
-    if not share or not places:
-        return {}
-    generator = stream(fitting.seed, *fitting.path, "coarse")
-    n = min(fitting.spec.n, _COARSE)
-    drawn = pairs(algorithm, list(fitting.spec.variables), n, seed=generator, one_source=True)
     changed = drawn[np.flatnonzero(drawn.changed)]
     source = next(iter(changed.sources.values()))
     alone = [place[0] for place in places if len(place) == 1]

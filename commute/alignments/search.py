@@ -99,7 +99,9 @@ def run_search(
     records = _records(spec, algorithm, network, seed, path, runs)
     fitting = Fitting(spec, network, drawn, seed, path, control, executor, records, on_event)
     items = items_of(spec.method, places)
-    left_out = {} if spec.halving is None else coarse(fitting, algorithm, places, spec.halving.coarse)
+    left_out: dict[Place, str] = {}
+    if spec.halving is not None and drawn.coarse is not None and places:
+        left_out = coarse(fitting, drawn.coarse, places, spec.halving.coarse)
     skipped |= {named(place): reason for place, reason in left_out.items()}
     left = [item for item in items if item.place not in left_out]
     fitted = fitting.fit(left) if spec.halving is None else halved(fitting, left, spec.halving)

@@ -127,6 +127,9 @@ def test_pairs_to_train_select_and_verify_with_have_none_in_common():
     ).best
     seen = seen_by(found.found, algorithm)
     assert np.isin(np.concatenate([k for part in keys for k in part]), seen).all()
+    with_coarse = replace(spec, halving=cm.Halving())
+    coarse = search_pairs(with_coarse, algorithm, 3, ("search", "claim")).coarse
+    assert np.isin(pair_keys(algorithm, coarse), seen_by(replace(found.found, search=with_coarse), algorithm)).all()
     verdict = cm.verify(algorithm, planted.network(), found, battery="quick", n=2000, seed=3)
     assert verdict.candidates == 1
     assert verdict.shared == 0
