@@ -56,9 +56,15 @@ def test_the_readmes_own_module_runs(tmp_path):
     assert re.match(r"(holds|refuted|inconclusive): ", done.stdout)
 
 
+@pytest.mark.slow
+def test_the_readmes_search_runs(capsys):
+    exec(compile(readme_blocks("python")[2], "README.md", "exec"), {})
+    assert re.search(r"dims +worst +iia +site\n(.*\n){4}IIA [01]\.\d+ \[", capsys.readouterr().out)
+
+
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[2]
+    program = readme_blocks("python")[3]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 

@@ -87,7 +87,8 @@ class Alignment(Mapping[str, Feature]):
         if self.found is not None:
             search, own = self.found.search.to_record()
             tensors |= {f"search.{k}": x for k, x in own.items()}
-            found = {"search": search, "seed": self.found.seed, "candidates": self.found.candidates}
+            place = [site.to_record() for site in self.found.place]
+            found = {"search": search, "seed": self.found.seed, "candidates": self.found.candidates, "place": place}
         features = {
             v: [{"site": f.site.to_record(), "featurizer": views.index(f.featurizer), "dims": f.dims} for f in self.parts(v)]
             for v in self
@@ -113,7 +114,8 @@ class Alignment(Mapping[str, Feature]):
         }
         found = record["found"]
         if found is not None:
-            found = Found(Search.from_record(found["search"], _under("search.", tensors)), found["seed"], found["candidates"])
+            search, place = found["search"], tuple(Site.from_record(s) for s in found["place"])
+            found = Found(Search.from_record(search, _under("search.", tensors)), found["seed"], found["candidates"], place)
         return cls(features, found)
 
     def save(self, folder: str | Path) -> None:

@@ -31,7 +31,7 @@ class BinaryMask:
     Attributes:
         over: the coordinates: `neurons`, principal `components` of the sources, or a featurizer such as a sparse autoencoder.
         rotation: learn a rotation of these coordinates too.
-        sparsity: weight of the number of coordinates that the variables take, in the loss.
+        sparsity: weight of the share of coordinates that the variables take, in the loss.
         steps: gradient steps at most (Adam, cosine schedule).
         batch: pairs a step.
         learning_rate: at the start; a list to try each.
@@ -41,7 +41,7 @@ class BinaryMask:
 
     over: BasisName | Featurizer = "neurons"
     rotation: bool = False
-    sparsity: float = 0.05
+    sparsity: float = 0.8
     steps: int = 600
     batch: int = 256
     learning_rate: float | Sequence[float] = 0.05
@@ -97,9 +97,9 @@ class BinaryMask:
         return at.basis.from_features(moved.flatten(0, 1), rest).reshape(held.shape)
 
     def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
-        """The number of coordinates that variables take, weighed."""
+        """The share of coordinates that variables take, weighed."""
         del at, progress
-        return self.sparsity * parameters["logits"].softmax(-2)[..., :-1, :].sum((-1, -2))
+        return self.sparsity * parameters["logits"].softmax(-2)[..., :-1, :].sum(-2).mean(-1)
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:
         """Each coordinate with the variable, or with none, that its mask is largest for; each variable keeps one."""
@@ -110,7 +110,8 @@ class BinaryMask:
         """Coordinates of the basis, rotated where a rotation was learned."""
         view = at.basis
         if self.rotation:
-            rotation = Orthogonal(orthonormal("qr", {"free": parameters["free"].detach().double()}).float())
+            free = parameters["free"].detach()
+            rotation = Orthogonal(orthonormal("qr", {"free": free.double()}).to(free.dtype))
             view = rotation if isinstance(view, Identity) else Composed(view, rotation)
         return {v: Feature(at.site, view, d) for v, d in dims_of(parameters[HARD], at.variables).items()}
 

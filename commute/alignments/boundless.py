@@ -9,7 +9,7 @@ from torch import Tensor
 
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
-from commute.alignments.masked import HARD, by_variable, dims_of, one_hot, rotated_swap
+from commute.alignments.masked import HARD, by_variable, dims_of, rotated_swap
 from commute.alignments.method import At
 from commute.alignments.options import as_plain, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
@@ -22,7 +22,7 @@ _KNOWN = 0.5  # of training, after which sparsity has its whole weight
 
 @dataclass(frozen=True)
 class BoundlessDAS:
-    """A full rotation of a site whose coordinates are divided among the variables at learned boundaries.
+    """A full rotation of a site in which each variable takes the coordinates up to a learned boundary, each in an equal part.
 
     While it is trained boundaries are soft, and harden with a falling temperature; features have whole coordinates.
 
@@ -72,48 +72,59 @@ class BoundlessDAS:
         rotation = torch.linalg.qr(torch.randn(at.width, at.width, generator=generator)).Q
         return {
             **free_parameters(self.parametrisation, rotation, generator),
-            "shares": torch.tensor([1.0] * n + [max(at.width - n, 1.0)]).log().requires_grad_(),
+            "shares": torch.tensor([1 / size for size in _parts(at.width, n)]).clamp(max=0.9).logit().requires_grad_(),
         }
 
     def patch(self, parameters: Parameters, held: Tensor, sources: Mapping[str, Tensor], at: At, progress: float) -> Tensor:
         """The vectors with each set variable's coordinates moved towards its source's, as far as its boundaries say."""
-        masks = parameters[HARD] if HARD in parameters else self._soft(parameters["shares"], at.width, progress)
+        masks = parameters[HARD] if HARD in parameters else _soft(parameters["shares"], at.width, progress)
         return rotated_swap(self.parametrisation, parameters, held, sources, by_variable(masks, at.variables))
 
     def penalty(self, parameters: Parameters, at: At, progress: float) -> Tensor:
         """The share of coordinates that variables take, weighed, and the more so the better the rotation is known."""
         del at
-        return self.sparsity * min(1.0, progress / _KNOWN) * parameters["shares"].softmax(-1)[..., :-1].sum(-1)
+        return self.sparsity * min(1.0, progress / _KNOWN) * parameters["shares"].sigmoid().mean(-1)
 
     def hardened(self, parameters: Parameters, at: At) -> Parameters:
         """Boundaries at whole coordinates, at least one a variable."""
-        return {**parameters, HARD: torch.stack([self._hard(shares, at.width) for shares in parameters["shares"]])}
+        return {**parameters, HARD: torch.stack([_hard(shares, at.width) for shares in parameters["shares"]])}
 
     def features(self, parameters: Parameters, at: At) -> Mapping[str, Feature]:
         """Coordinates of one rotation, which has no more than the variables take."""
         stacked = {k: x.detach().double()[None] for k, x in parameters.items() if k in ("free", "base")}
         dims = dims_of(parameters[HARD], at.variables)
-        used = max(max(d) for d in dims.values()) + 1
-        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0, :, :used].float())
-        return {v: Feature(at.site, rotation, d) for v, d in dims.items()}
+        used = sorted(d for own in dims.values() for d in own)
+        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0][:, used].to(parameters["free"].dtype))
+        return {v: Feature(at.site, rotation, tuple(map(used.index, own))) for v, own in dims.items()}
 
-    def _soft(self, shares: Tensor, width: int, progress: float) -> Tensor:
-        """Masks [items, variables, width] that fall off at the boundaries."""
-        temperature = width * _WARM * (_COLD / _WARM) ** progress
-        ends = width * shares.softmax(-1).cumsum(-1)[..., :-1]
-        starts = torch.nn.functional.pad(ends[..., :-1], (1, 0))
-        places = torch.arange(width, device=shares.device) + 0.5
-        rises = ((places - starts[..., None]) / temperature).sigmoid()
-        rises = torch.cat([torch.ones_like(rises[..., :1, :]), rises[..., 1:, :]], -2)  # nothing lies before the first
-        falls: Tensor = ((ends[..., None] - places) / temperature).sigmoid()
-        return rises * falls
 
-    def _hard(self, shares: Tensor, width: int) -> Tensor:
-        """One item's mask, [variables, width] of 0 and 1."""
-        n = len(shares) - 1
-        ends = (width * shares.softmax(-1).cumsum(-1)[:-1]).round().long()
-        least = torch.arange(1, n + 1, device=shares.device)
-        ends = torch.cummax(torch.maximum(ends, least) - least, 0).values + least  # one coordinate each
-        ends = torch.minimum(ends, width - n + least)
-        places = torch.arange(width, device=shares.device)
-        return one_hot(torch.searchsorted(ends, places, right=True), n)
+def _parts(width: int, variables: int) -> list[int]:
+    """How many coordinates each variable can take; the last one has the rest."""
+    return [width // variables] * (variables - 1) + [width - width // variables * (variables - 1)]
+
+
+def _places(width: int, variables: int) -> Tensor:
+    """The place of each coordinate in each variable's part, [variables, width], from 0; outside of it, past any boundary."""
+    sizes = _parts(width, variables)
+    places = torch.full((variables, width), float("inf"))
+    start = 0
+    for variable, size in enumerate(sizes):
+        places[variable, start : start + size] = torch.arange(size)
+        start += size
+    return places
+
+
+def _soft(shares: Tensor, width: int, progress: float) -> Tensor:
+    """Masks [items, variables, width] that fall off at the boundaries, where shares of the parts end."""
+    n = shares.shape[-1]
+    temperature = width * _WARM * (_COLD / _WARM) ** progress
+    ends = shares.sigmoid() * torch.tensor(_parts(width, n)).to(shares)
+    masks: Tensor = ((ends[..., None] - _places(width, n).to(shares) - 0.5) / temperature).sigmoid()
+    return masks
+
+
+def _hard(shares: Tensor, width: int) -> Tensor:
+    """One item's mask, [variables, width] of 0 and 1, with a coordinate a variable at least."""
+    n = len(shares)
+    ends = (shares.sigmoid() * torch.tensor(_parts(width, n)).to(shares)).round().clamp(min=1)
+    return (_places(width, n).to(shares) < ends[:, None]).to(shares)

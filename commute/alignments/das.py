@@ -16,7 +16,7 @@ from commute.alignments.rotations import Parameters, Parametrisation, free_param
 from commute.alignments.supervised import Kind, disjoint_directions
 from commute.errors import AlignmentError, check, not_counts, unknown
 
-Start = Literal["random"] | Kind
+StartKind = Literal["random"] | Kind
 STARTS: tuple[str, ...] = ("random", *get_args(Kind))
 
 _NOISE = 0.1  # of a supervised start's length, added to each of its columns in restarts after the first
@@ -47,7 +47,7 @@ class DAS:
     batch: int = 256
     learning_rate: float | Sequence[float] = 0.1
     restarts: int = 2
-    start_from: Start = "random"
+    start_from: StartKind = "random"
     parametrisation: Parametrisation = "qr"
     patience: int = 5
     starts: int = 1
@@ -84,8 +84,9 @@ class DAS:
         if self.start_from == "random":
             return free_parameters(self.parametrisation, torch.linalg.qr(drawn).Q, generator)
         found = disjoint_directions(self.start_from, [at.vectors(v) for v in at.variables], sizes, generator)
-        noise = _NOISE * drawn / at.width**0.5 if restart else 0 * drawn
-        return free_parameters(self.parametrisation, torch.linalg.qr(torch.cat(found, 1) + noise).Q, generator)
+        told = torch.cat(found, 1).cpu()
+        noise = _NOISE * drawn / at.width**0.5 if restart else 0.0
+        return free_parameters(self.parametrisation, torch.linalg.qr(told + noise).Q, generator)
 
     def patch(self, parameters: Parameters, held: Tensor, sources: Mapping[str, Tensor], at: At, progress: float) -> Tensor:
         """The vectors with each set variable's coordinates taken from its source."""
@@ -108,6 +109,6 @@ class DAS:
     def features(self, parameters: Parameters, at: At) -> Mapping[str, Feature]:
         """Coordinates of one rotation."""
         stacked = {k: x.detach().double()[None] for k, x in parameters.items()}
-        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0].float())
+        rotation = Orthogonal(orthonormal(self.parametrisation, stacked)[0].to(parameters["free"].dtype))
         columns = columns_of(self.dims, at.variables)
         return {v: Feature(at.site, rotation, tuple(range(columns[v].start, columns[v].stop))) for v in at.variables}

@@ -14,6 +14,7 @@ from commute.causal.domains import Finite
 from commute.causal.heldout import held_out, pair_keys, unseen
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
+from commute.errors import AlignmentError, check, unknown
 from commute.runs.seeds import stream
 
 _COARSE = 512  # pairs of a coarse pass, at most
@@ -76,6 +77,8 @@ def _coded(algorithm: CausalModel, drawn: Pairs) -> Drawn:
 
 def seen_by(found: Found, algorithm: CausalModel) -> Column:
     """The keys of all pairs that a search trained on or selected by, drawn again from its seed, sorted."""
+    known = [unknown("variable", v, algorithm.graph) for v in found.search.variables if v not in algorithm.graph]
+    check(known, AlignmentError, "the alignment was found by a search for variables that this algorithm does not have")
     drawn = search_pairs(found.search, algorithm, found.seed, ("search", CLAIM))
     return np.unique(np.concatenate([pair_keys(algorithm, p) for p in drawn.all]))
 

@@ -69,7 +69,9 @@ def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
     sources = [*sorted(source_of(kind) for kind in own), source_of(network.encode), source_of(network.decode)]
     if network.finish is not None:
         sources.append(source_of(network.finish))
-    return [str(network.module), weights, sources, network.batch_size, _plain(network.run(probes))]
+    batch = dict(probes)
+    places = {name: [source_of(position), _plain(position(batch))] for name, position in network.positions.items()}
+    return [str(network.module), weights, sources, network.batch_size, places, _plain(network.run(probes))]
 
 
 def source_of(thing: Callable[..., Any]) -> str:

@@ -5,8 +5,6 @@ from dataclasses import replace
 from math import ceil
 from typing import Any
 
-import numpy as np
-
 from commute.alignments.accuracy import agrees
 from commute.alignments.feature import Feature
 from commute.alignments.fitting import Fitting, worst
@@ -20,7 +18,7 @@ from commute.runs.events import SiteSkipped
 
 def halved(fitting: Fitting, items: Sequence[Item], halving: Halving) -> list[tuple[Item, Fitted]]:
     """Items trained with more and more steps, fewer of them each time."""
-    left, fitted = list(items), list[tuple[Item, Fitted]]()
+    left, fitted, failed = list(items), list[tuple[Item, Fitted]](), list[tuple[Item, Fitted]]()
     for rung in reversed(range(halving.rungs)):
         method: Any = fitting.spec.method
         share = halving.keep**rung
@@ -30,33 +28,35 @@ def halved(fitting: Fitting, items: Sequence[Item], halving: Halving) -> list[tu
             ranked = [(i, x) for i, (_, x) in enumerate(fitted) if x.features is not None]
             ranked.sort(key=lambda found: (-worst(found[1]), size_of(found[1].features)))  # of equals those of fewer dims first
             if not ranked:
-                return fitted
+                break
+            failed += [found for found in fitted if found[1].features is None]
             left = [left[i] for i in sorted(i for i, _ in ranked[: ceil(len(ranked) * halving.keep)])]
-    return fitted
+    return fitted + failed
 
 
 def coarse(fitting: Fitting, drawn: Pairs, places: Sequence[Place], share: float) -> dict[Place, str]:
-    """Places whose whole vector carries too little of the variables, and why each is left out.
-
-    All variables are taken from one source, by the whole vector: what is not in it, no part of it holds.
+    """Places whose whole vector hardly moves the answer, so that no part of it can, and why each is left out.
 
     Args:
         fitting: of the search.
         drawn: pairs with one source for all variables.
         places: to be looked at.
-        share: of the rate of the best place, below which a place is left out.
+        share: of the rate of the place that moves most, below which a place is left out.
     """
-    changed = drawn[np.flatnonzero(drawn.changed)]
-    source = next(iter(changed.sources.values()))
-    alone = [place[0] for place in places if len(place) == 1]
-    answers: dict[Place, Any] = {(site,): x for site, x in fitting.network.sweep(changed.base, source, alone).answers.items()}
+    source, network = next(iter(drawn.sources.values())), fitting.network
+    alone = network.run(drawn.base)
+    sites = [place[0] for place in places if len(place) == 1]
+    answers: dict[Place, Any] = {(site,): x for site, x in network.sweep(drawn.base, source, sites).answers.items()}
     for place in places:
         if len(place) > 1:
-            answers[place] = fitting.network.interchange(changed.base, {Feature(site): source for site in place})
-    rates = {place: float(agrees(answers[place], changed.expected).mean()) for place in places}
-    best = max(rates.values())
-    said = f"the whole vector gives the changed answer in {{:.3f}} of pairs, less than {share:g} of the best, {best:.3f}"
-    left_out = {place: said.format(rate) for place, rate in rates.items() if rate < share * best}
+            answers[place] = network.interchange(drawn.base, {Feature(site): source for site in place})
+    labels = alone if isinstance(alone, dict) else dict.fromkeys(drawn.expected, alone)
+    rates = {place: 1 - float(agrees(answers[place], labels).mean()) for place in places}
+    most = max(rates.values())
+    said = (
+        f"its whole vector moves the answer in {{:.3f}} of pairs, less than {share:g} of the most that a place moves, {most:.3f}"
+    )
+    left_out = {place: said.format(rate) for place, rate in rates.items() if rate < share * most}
     for place, reason in left_out.items():
         fitting.on_event(SiteSkipped(named(place), reason, fitting.control))
     return left_out

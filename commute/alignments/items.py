@@ -53,7 +53,8 @@ class Item:
     @property
     def key(self) -> str:
         """A hash of what the item is; a method that is not this package's enters by its source too."""
-        source = "" if type(self.method).__name__ in METHODS else source_of(type(self.method))
+        kind = type(self.method)
+        source = "" if METHODS.get(kind.__name__) is kind else source_of(kind)
         content = [[site.to_record() for site in self.place], options_of(self.method), source, self.restart]
         return sha256(json.dumps(content, sort_keys=True).encode()).hexdigest()[:16]
 
@@ -113,7 +114,9 @@ class Chunk:
 
     def generator(self, item: Item) -> np.random.Generator:
         """An item's own stream."""
-        return stream(self.seed, *self.path, str(item), options_of(item.method))
+        method: Any = item.method
+        same: Any = replace(method, steps=1) if hasattr(method, "steps") else method  # the rungs of halving begin alike
+        return stream(self.seed, *self.path, str(item), options_of(same))
 
 
 def items_of(method: Method, places: Sequence[Place]) -> list[Item]:
@@ -180,6 +183,8 @@ def _direct(chunk: Chunk, item: Item, on: Ready, by: Ready) -> Fitted:
         features = method.fit(train_on, select_by, chunk.generator(item))
     except (AlignmentError, NetworkError) as error:  # this place is of no use; others may be
         return Fitted(problem=str(error))
+    if features is None:
+        return Fitted(problem=f"{type(method).__name__} found no features; fit must return a mapping from variable to features")
     return Fitted(features, flops=_spent(train_on, select_by) - before)
 
 
@@ -191,6 +196,8 @@ def _checked(found: Fitted, variables: Sequence[str], here: Sequence[TrainingPai
     """The same with features that can be interchanged at the place, or with the reason why they cannot."""
     if found.features is None:
         return found
+    if not isinstance(found.features, Mapping):
+        return Fitted(problem=f"a method's fit must return a mapping from variable to features; given {found.features!r}")
     try:
         alignment = Alignment(found.features)
         features = {v: alignment.parts(v) for v in variables}

@@ -106,10 +106,3 @@ def _judge(trials: Sequence[Trial], blocks: Sequence[_Block], found: Sequence[Ju
         shape = items.stop - items.start, rows.stop - rows.start
         found[place].right[items, rows] = (told.argmax(-1) == choices).reshape(shape)
         found[place].loss[items, rows] = loss(told, choices).reshape(shape)
-
-
-def lowest(judged_pairs: Judged, here: TrainingPairs) -> Column:
-    """The lower IIA of changed and of unchanged pairs, [items]."""
-    changed = here.pairs.changed[: judged_pairs.right.shape[1]]
-    found: Column = np.min([judged_pairs.right[:, kind].mean(1) for kind in (changed, ~changed) if kind.any()], axis=0)
-    return found

@@ -25,7 +25,7 @@ def by_variable(masks: Tensor, variables: Sequence[str]) -> dict[str, Tensor]:
 
 def one_hot(owners: Tensor, variables: int) -> Tensor:
     """Masks [items, variables, dims] by owner of each coordinate, [items, dims] of int64; the last is no variable."""
-    return torch.nn.functional.one_hot(owners, variables + 1)[..., :variables].mT.float()
+    return torch.nn.functional.one_hot(owners, variables + 1)[..., :variables].mT
 
 
 def dims_of(mask: Tensor, variables: Sequence[str]) -> dict[str, tuple[int, ...]]:

@@ -1,7 +1,7 @@
 """All methods of search by name, and how they are kept as records."""
 
 from collections.abc import Mapping
-from dataclasses import fields
+from dataclasses import fields, is_dataclass
 from typing import Any
 
 from torch import Tensor
@@ -25,8 +25,8 @@ METHODS: dict[str, type[Any]] = {
 
 
 def is_method(given: object) -> bool:
-    """Whether something is a method, not a method's class."""
-    return not isinstance(given, type) and isinstance(given, (Direct, Trained))
+    """Whether something is a method: a dataclass of options that fits, and not its class."""
+    return is_dataclass(given) and not isinstance(given, type) and isinstance(given, (Direct, Trained))
 
 
 def method_to_record(method: Method) -> tuple[dict[str, Any], dict[str, Tensor]]:

@@ -2,6 +2,7 @@
 
 from collections.abc import Mapping, Sequence
 from dataclasses import fields
+from math import inf
 from typing import Any
 
 import numpy as np
@@ -32,7 +33,8 @@ def sizes_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequence[
         AlignmentError: when a mapping does not name the variables.
     """
     if isinstance(dims, Mapping):
-        check([unknown("number of dims of", v, dims) for v in variables if v not in dims], AlignmentError, "dims")
+        lacking = [f"dims names no number for {v!r}" for v in variables if v not in dims]
+        check(lacking + [unknown("variable", v, variables) for v in dims if v not in variables], AlignmentError, "dims")
         return [dims[v] for v in variables]
     if not isinstance(dims, int):
         raise AlignmentError(f"dims {dims} are tried one after the other by a search; a single fit needs one number")
@@ -50,7 +52,8 @@ def dims_problems(dims: object) -> list[str]:
     if isinstance(dims, Mapping):
         return not_counts(**{f"dims of {v}": d for v, d in dims.items()}) if dims else ["dims names no variable"]
     if isinstance(dims, Sequence) and not isinstance(dims, str):
-        return not_counts(**{f"dims[{i}]": d for i, d in enumerate(dims)}) if dims else ["dims lists no number to try"]
+        twice = [f"dims lists {d} twice" for i, d in enumerate(dims) if d in dims[:i]]
+        return not_counts(**{f"dims[{i}]": d for i, d in enumerate(dims)}) + twice if dims else ["dims lists no number to try"]
     return not_counts(dims=dims)
 
 
@@ -58,7 +61,7 @@ def trained_problems(steps: object, batch: object, learning_rate: object, restar
     """What is wrong with the options that all trained methods have."""
     problems = not_counts(steps=steps, batch=batch, restarts=restarts, patience=patience)
     rates = learning_rate if isinstance(learning_rate, Sequence) and not isinstance(learning_rate, str) else [learning_rate]
-    wrong = [r for r in rates if not isinstance(r, (int, float)) or not r > 0]
-    if wrong or not rates:
-        problems.append(f"learning_rate must be positive; given {learning_rate!r}")
+    wrong = [r for r in rates if not isinstance(r, (int, float)) or isinstance(r, bool) or not 0 < r < inf]
+    if wrong or not rates or len(set(rates)) < len(rates):
+        problems.append(f"learning_rate must be positive, or a list of such numbers, each once; given {learning_rate!r}")
     return problems

@@ -42,7 +42,7 @@ class Candidate:
 
     @property
     def site(self) -> Site:
-        """The site, where it is at one."""
+        """The first of its sites, which is the only one unless places have several."""
         return self.place[0]
 
     @property
@@ -52,7 +52,7 @@ class Candidate:
 
     @property
     def dims(self) -> int:
-        """Coordinates of all variables together; whole sites count as none."""
+        """Coordinates of all variables together; a whole site counts as one."""
         return size_of({v: self.alignment.parts(v) for v in self.alignment})
 
 
@@ -64,31 +64,37 @@ class SearchResult:
         search: what was searched for.
         seed: of its random streams.
         candidates: an alignment for each item that was fitted to the end.
-        tried: how many items were tried, on any rung.
-        skipped: why sites could not be used.
+        tried: how many items there were; each of these may stand for several starts and rungs.
+        shared: pairs to select by that were trained on too, since the domain has no others of their kind.
+        skipped: why places or items could not be used, or were left out.
     """
 
     search: Search
     seed: int
     candidates: tuple[Candidate, ...]
     tried: int
+    shared: int
     skipped: Mapping[str, str]
 
     @property
     def best(self) -> Alignment:
         """The alignment whose worst slice is the highest on the selection pairs; of equals the one with the fewest dims."""
-        return self._found(max(self.candidates, key=lambda c: (c.worst, -c.dims)))
+        return self._found(self._best)
+
+    @property
+    def _best(self) -> Candidate:
+        return max(self.candidates, key=lambda c: (c.worst, -c.dims))
 
     def smallest(self, *, within: float = 0.01) -> Alignment:
         """The best alignment of the fewest dims whose worst slice is at most `within` below that of the best.
 
         To be judged on fresh pairs like any other: the choice was made by selection pairs.
         """
-        least = max(c.worst for c in self.candidates) - within
+        least = self._best.worst - within
         return self._found(min((c for c in self.candidates if c.worst >= least), key=lambda c: (c.dims, -c.worst)))
 
     def _found(self, candidate: Candidate) -> Alignment:
-        return Alignment(candidate.alignment.features, Found(self.search, self.seed, self.tried))
+        return Alignment(candidate.alignment.features, Found(self.search, self.seed, self.tried, candidate.place))
 
     def curve(self) -> "pd.DataFrame":
         """IIA(dims): for each number of dims of all variables together the best candidate, a row each.
@@ -113,7 +119,7 @@ class SearchResult:
         """
         import pandas as pd
 
-        best = max(self.candidates, key=lambda c: (c.worst, -c.dims))
+        best = self._best
         rows = [self._row(c, v, best=c is best) for c in self.candidates for v in self.search.variables]
         return pd.DataFrame(rows)
 
@@ -142,8 +148,8 @@ class SearchResult:
 
 
 def size_of(features: Features | None) -> int:
-    """Coordinates of all variables together; whole sites count as none."""
-    return sum(len(f.dims or ()) for parts in (features or {}).values() for f in parts)
+    """Coordinates of all variables together; a whole site counts as one."""
+    return sum(1 if f.dims is None else len(f.dims) for parts in (features or {}).values() for f in parts)
 
 
 def _size(alignment: Alignment, variable: str) -> int:

@@ -28,8 +28,7 @@ from commute.models.network import Network
 from commute.models.sites import Site
 from commute.runs.directory import RunDirectory
 from commute.runs.events import OnEvent, SiteSkipped, ignore
-
-_CONFIDENCE = 0.99  # of the bounds in what is found
+from commute.runs.seeds import plain_seed
 
 
 def search(
@@ -85,7 +84,9 @@ def run_search(
     on_event: OnEvent = ignore,
 ) -> SearchResult:
     """Carry out a search; `control` names the control that it serves, which gives it streams of its own."""
+    check(_misfits(algorithm, network, executor, runs, on_event), AlignmentError, "the search")
     check(spec.problems(algorithm, network), AlignmentError, "the search")
+    seed = plain_seed(seed)
     path = ("search", control or CLAIM)
     drawn = search_pairs(spec, algorithm, seed, path)
     first = drawn.select[0].pairs
@@ -110,24 +111,37 @@ def run_search(
     candidates = tuple(_candidate(item, x, known) for item, x in fitted if x.features is not None)
     if not candidates:
         check(list(dict.fromkeys(skipped.values())), AlignmentError, "the search")
-    return SearchResult(spec, seed, candidates, len(items), skipped)
+    return SearchResult(spec, seed, candidates, len(items), drawn.shared, skipped)
 
 
-def _known(network: Network, drawn: SearchPairs) -> dict[tuple[str, ...], tuple[Count, bool]]:
-    """For each set of variables how often the base alone has the right answer, and whether pairs are independent."""
-    found = {}
-    for d in drawn.select:
-        alone = agrees(network.run(d.pairs.base), d.pairs.expected)
-        found[d.pairs.variables] = count(alone), d.pairs.independent
-    return found
+def _misfits(algorithm: object, network: object, executor: object, runs: object, on_event: object) -> list[str]:
+    """What is wrong with what a search is given besides its specification."""
+    problems = []
+    if not isinstance(algorithm, CausalModel):
+        problems.append(f"algorithm must be a CausalModel; given {algorithm!r}")
+    if not isinstance(network, Network):
+        problems.append(f"network must be a Network, cm.Network(module, encode=…, decode=…); given {type(network).__name__}")
+    if executor is not None and not isinstance(executor, Executor):
+        problems.append(f"executor must be a concurrent.futures.Executor or None; given {type(executor).__name__}")
+    if runs is not None and not isinstance(runs, (str, Path)):
+        problems.append(f"runs must be a folder or None; given {runs!r}")
+    elif runs is not None and Path(runs).exists() and not Path(runs).is_dir():
+        problems.append(f"runs must be a folder; {runs} is a file")
+    if not callable(on_event):
+        problems.append(f"on_event must be a function of an event; given {on_event!r}")
+    return problems
 
 
-def _candidate(item: Item, fitted: Fitted, known: Mapping[tuple[str, ...], tuple[Count, bool]]) -> Candidate:
+def _known(network: Network, drawn: SearchPairs) -> dict[tuple[str, ...], Count]:
+    """For each set of variables how often the base alone already has the right answer."""
+    return {d.pairs.variables: count(agrees(network.run(d.pairs.base), d.pairs.expected)) for d in drawn.select}
+
+
+def _candidate(item: Item, fitted: Fitted, known: Mapping[tuple[str, ...], Count]) -> Candidate:
     selection = {}
     for chosen, (changed, unchanged) in (fitted.selection or {}).items():
         overall = Count(changed.correct + unchanged.correct, changed.total + unchanged.total)
-        noop, independent = known[chosen]
-        selection[chosen] = Accuracy(overall, changed, unchanged, noop, independent, _CONFIDENCE)
+        selection[chosen] = Accuracy(overall, changed, unchanged, known[chosen], independent=False)  # they chose it
     return Candidate(item, Alignment(fitted.features or {}), selection, fitted.train or {}, fitted.losses, fitted.flops)
 
 

@@ -22,13 +22,13 @@ class Halving:
     """Spending most of a search where it pays: all is tried with few steps, and the best of it with more (1502.07943).
 
     Attributes:
-        coarse: places are left out at once whose whole vector, taken from a source, gives the algorithm's changed answer less
-            often than this share of the best place's; 0 leaves none out.
+        coarse: places are left out at once whose whole vector, taken from a source, moves the answer less often than this share
+            of the place that moves it most; 0 leaves none out. What moves nothing holds nothing that matters.
         keep: the share of items that goes on to the next rung: those with the highest IIA, and of equals those of fewer dims.
         rungs: how often items are trained, each time with 1/keep as many steps, at last with all.
     """
 
-    coarse: float = 0.5
+    coarse: float = 0.25
     keep: float = 1 / 3
     rungs: int = 3
 
@@ -152,12 +152,14 @@ class Found:
     Attributes:
         search: what was searched for.
         seed: of its random streams.
-        candidates: how many alignments it was chosen among.
+        candidates: how many items it was chosen among.
+        place: where it was found; a selection may have left out some of its sites.
     """
 
     search: Search
     seed: int
     candidates: int
+    place: Place
 
 
 def undefined(variables: Sequence[str], algorithm: CausalModel) -> list[str]:

@@ -9,7 +9,7 @@ from torch import Tensor
 
 from commute.alignments.method import At, Trained
 from commute.alignments.rotations import Parameters
-from commute.alignments.training import Place
+from commute.alignments.training import Place, at_least_single
 from commute.errors import AlignmentError
 from commute.runs.seeds import torch_seed
 
@@ -63,9 +63,22 @@ def split(start: Start) -> list[Start]:
     return [Start(start.method, start.place, g, start.restart, alone=n == 1) for g in generators]
 
 
+def based(item: Sequence[Start], sites: Sequence[At]) -> Sequence[At]:
+    """The sites with the view of their vectors in which an item is trained; where there is none, the item's problem."""
+    try:
+        return [replace(at, basis=item[0].method.basis(at)) for at in sites]
+    except AlignmentError as error:
+        for start in item:
+            start.problem = str(error)
+        return sites
+
+
 def begin(start: Start, sites: Sequence[At], pairs: int) -> None:
-    """Draw a start's parameters, and the rows of all its steps."""
+    """Draw a start's parameters, in the precision of the vectors but at least single, and the rows of all its steps."""
+    if start.problem:
+        return
     draws = torch.Generator().manual_seed(torch_seed(start.generator))
+    like = at_least_single(next(iter(sites[0].train[0].vectors.values()))[0][:1])
     try:
         drawn = [start.method.start(at, draws, start.restart) for at in sites]
     except AlignmentError as error:
@@ -73,5 +86,4 @@ def begin(start: Start, sites: Sequence[At], pairs: int) -> None:
         return
     start.kind = repr(replace(start.method, learning_rate=1.0))  # type: ignore[type-var]
     start.rows = torch.randint(pairs, (start.method.steps, start.method.batch), generator=draws)
-    device = next(iter(sites[0].train[0].vectors.values()))[0].device
-    start.parameters = [{k: x.detach().to(device).requires_grad_(x.requires_grad) for k, x in site.items()} for site in drawn]
+    start.parameters = [{k: x.detach().to(like).requires_grad_(x.requires_grad) for k, x in site.items()} for site in drawn]

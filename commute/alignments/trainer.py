@@ -5,7 +5,7 @@ itself.
 """
 
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from itertools import chain
 from math import ceil
 from typing import Any
@@ -19,7 +19,7 @@ from commute.alignments.method import At, Trained
 from commute.alignments.objectives import Losses
 from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import values_of_items
-from commute.alignments.starts import CHECKS, Start, begin, split
+from commute.alignments.starts import CHECKS, Start, based, begin, split
 from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, named, scores
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
@@ -40,14 +40,12 @@ class Result:
     flops: float
 
 
-Prepared = Mapping[Place, Sequence[TrainingPairs]]  # one set of variables an item
-Sites = Mapping[Place, Sequence[At]]
-Pairs = Mapping[Place, TrainingPairs]  # of one set of variables
+Ready = Mapping[Place, Sequence[TrainingPairs]]  # one set of variables an item
+Sites = dict[Place, Sequence[At]]
+OfPlaces = Mapping[Place, TrainingPairs]  # of one set of variables
 
 
-def train(
-    starts: Sequence[Start], variables: Sequence[str], train_on: Prepared, select_by: Prepared
-) -> list[Result | AlignmentError]:
+def train(starts: Sequence[Start], variables: Sequence[str], train_on: Ready, select_by: Ready) -> list[Result | AlignmentError]:
     """Train items side by side, each until it does not improve any more on the selection pairs or is out of steps.
 
     Args:
@@ -63,20 +61,21 @@ def train(
     places = {s.place: _sites(s, variables, train_on[s.place]) for s in starts}
     items = [split(s) for s in starts]
     with undisturbed(here.network.module), torch.enable_grad():
-        for s in chain(*items):
-            begin(s, places[s.place], len(train_on[s.place][0]))
+        for item in items:
+            places[item[0].place] = based(item, places[item[0].place])
+            for s in item:
+                begin(s, places[s.place], len(train_on[s.place][0]))
         _loop([[s for s in item if not s.problem] for item in items], places, train_on, select_by)
     return [_result(item, places[item[0].place]) for item in items]
 
 
-def _sites(start: Start, variables: Sequence[str], train_on: Sequence[TrainingPairs]) -> list[At]:
+def _sites(start: Start, variables: Sequence[str], train_on: Sequence[TrainingPairs]) -> Sequence[At]:
     """Where an item has parameters."""
     first = next(iter(train_on[0].vectors.values()))
-    found = [At(tuple(variables), s, i, first[i].shape[1], train_on) for i, s in enumerate(start.place)]
-    return [replace(at, basis=start.method.basis(at)) for at in found]
+    return [At(tuple(variables), s, i, first[i].shape[1], train_on) for i, s in enumerate(start.place)]
 
 
-def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Prepared, select_by: Prepared) -> None:
+def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Ready, select_by: Ready) -> None:
     starts = list(chain(*items))
     if not starts:
         return
@@ -89,16 +88,18 @@ def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Prepared, s
         if not alive:
             break
         pairs = {p: of_sets[step % len(first)] for p, of_sets in train_on.items()}
-        for blocks in _passes(_blocks(alive), pairs):
-            _step(blocks, places, pairs, step, losses)
+        for taken in _passes(_blocks(alive), pairs):
+            _step(taken, places, pairs, step, losses)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
         alive = [s for s in alive if not s.problem]
-        if step + 1 == ceil(_TOGETHER * steps) and max(map(len, items)) > 1:
+        if step + 1 == min(ceil(_TOGETHER * steps), steps - 1) and max(map(len, items)) > 1:
             _check(alive, places, select_by, losses, _DECIDING)
             _thin_out(items)
-        elif (step + 1) % max(1, steps // CHECKS) == 0 or step + 1 == steps:
+        elif step + 1 == steps:
+            _check(alive, places, select_by, losses, few)
+        elif (step + 1) % max(1, steps // CHECKS) == 0:
             _check([s for s in alive if s.alone], places, select_by, losses, few)
 
 
@@ -139,52 +140,63 @@ def _blocks(starts: Sequence[Start]) -> list[list[Start]]:
     return list(blocks.values())
 
 
-def _passes(blocks: Sequence[list[Start]], pairs: Mapping[Place, TrainingPairs]) -> Iterator[list[list[Start]]]:
-    """Blocks, or parts of them, whose rows are run in one pass."""
-    room, together = next(iter(pairs.values())).at_once, list[list[Start]]()
+_Part = tuple[list[Start], slice]  # items of one block, and which rows of their batch
+
+
+def _passes(blocks: Sequence[list[Start]], pairs: OfPlaces) -> Iterator[list[_Part]]:
+    """Blocks, or parts of their items and rows, that are run in one pass."""
+    room = next(iter(pairs.values())).at_once
+    together: list[_Part] = []
     left = room
     for block in blocks:
         batch = block[0].method.batch
-        rest = block
-        while rest:
-            if left < batch and together:
-                yield together
-                together, left = [], room
-            n = max(1, left // batch)
-            together.append(rest[:n])
-            left -= batch * len(rest[:n])
-            rest = rest[n:]
+        items, rows = max(1, room // batch), min(room, batch)
+        for i in range(0, len(block), items):
+            for r in range(0, batch, rows):
+                part = block[i : i + items], slice(r, min(r + rows, batch))
+                size = len(part[0]) * (part[1].stop - r)
+                if size > left and together:
+                    yield together
+                    together, left = [], room
+                together.append(part)
+                left -= size
     yield together
 
 
-def _step(
-    blocks: Sequence[list[Start]], places: Sites, pairs: Mapping[Place, TrainingPairs], step: int, objective: Losses
-) -> None:
+def _step(taken: Sequence[_Part], places: Sites, pairs: OfPlaces, step: int, objective: Losses) -> None:
     """Gradients of the losses of items, by one pass."""
-    progress = step / blocks[0][0].method.steps
+    progress = step / taken[0][0][0].method.steps
     parts, stacks = [], []
-    for block in blocks:
+    for block, some in taken:
         sites, here = places[block[0].place], pairs[block[0].place]
         stacks.append(_stacked([s.parameters for s in block]))
-        rows = torch.stack([s.rows[step] for s in block])
+        rows = torch.stack([s.rows[step, some] for s in block])
         parts.append((here, rows.flatten().numpy(), values_of_items(block[0].method, stacks[-1], sites, here, rows, progress)))
     losses: list[Tensor] = []
-    for block, stack, (here, places_of_rows, _), found in zip(blocks, stacks, parts, scores(parts), strict=True):
+    for (block, some), stack, (here, places_of_rows, _), found in zip(taken, stacks, parts, scores(parts), strict=True):
+        method, sites = block[0].method, places[block[0].place]
         choices = here.choices[torch.from_numpy(places_of_rows)].to(found.device)
         loss = objective.at(progress)(at_least_single(found), choices).reshape(len(block), -1).mean(1)
-        sites = places[block[0].place]
-        losses.append(loss + sum(block[0].method.penalty(x, at, progress) for x, at in zip(stack, sites, strict=True)))
+        penalty = sum(method.penalty(x, at, progress) for x, at in zip(stack, sites, strict=True))
+        losses.append((loss + penalty) * ((some.stop - some.start) / method.batch))
     if not all(loss.requires_grad for loss in losses):
-        _give_up_without_gradient(blocks, losses)
+        _give_up_without_gradient([block for block, _ in taken], losses)
     graded = [loss.sum() for loss in losses if loss.requires_grad]
     if graded:
         torch.stack(graded).sum().backward()  # type: ignore[no-untyped-call]
-    for block, loss, (here, _, _) in zip(blocks, losses, parts, strict=True):
+    for (block, some), loss, (here, _, _) in zip(taken, losses, parts, strict=True):
         for s, x in zip(block, loss.tolist(), strict=True):
-            s.losses.append(x)
-            s.flops += _BACKWARD * here.flops * s.method.batch
-            if not np.isfinite(x):
-                s.problem = f"the loss at {named(s.place)} is {x} in step {step}; try a smaller learning_rate"
+            _note(s, x, step, first=some.start == 0)
+            s.flops += _BACKWARD * here.flops * (some.stop - some.start)
+
+
+def _note(start: Start, loss: float, step: int, *, first: bool) -> None:
+    """Keep the loss of a step, which the parts of its rows add up to."""
+    if first:
+        start.losses.append(0.0)
+    start.losses[-1] += loss
+    if not np.isfinite(loss):
+        start.problem = f"the loss at {named(start.place)} is {loss} in step {step}; try a smaller learning_rate"
 
 
 def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Tensor]) -> None:
@@ -197,7 +209,7 @@ def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Te
                 )
 
 
-def _check(starts: Sequence[Start], places: Sites, select_by: Prepared, loss: Losses, most: int) -> None:
+def _check(starts: Sequence[Start], places: Sites, select_by: Ready, loss: Losses, most: int) -> None:
     """Keep the parameters of items that are better than before on the selection pairs."""
     blocks, sets = _blocks(starts), range(len(next(iter(select_by.values()))))
     with torch.no_grad():

@@ -9,13 +9,14 @@ import torch
 from commute.alignments.accuracy import agreement
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
+from commute.alignments.drawing import Unseen
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
 from commute.alignments.search import run_search
 from commute.causal.designs import pairs
 from commute.causal.model import CausalModel
 from commute.causal.permuted import permutations
-from commute.errors import CommuteError, PairsError
+from commute.errors import AlignmentError, CommuteError, PairsError
 from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
 from commute.runs.events import OnEvent
@@ -145,7 +146,7 @@ def _permuted(claimed: Claimed) -> list[Control]:
         try:
             alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
             counts = _counts(claimed, algorithm, claimed.network, alignment, name)
-        except PairsError:  # in this permutation a variable has no effect; another is tried
+        except (PairsError, AlignmentError):  # in this permutation a variable has no effect; another is tried
             continue
         return [
             Control(name, v, counts[v], f"{how} {says}") if v in changed else Control(name, v, None, same)
@@ -162,15 +163,15 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
     """The claim's own search repeated at the sites that the claim uses; without a search, the claim's features as they are."""
     if claimed.alignment.found is None:
         return claimed.alignment, "the same features"
-    again = replace(claimed.alignment.found.search, sites=[claimed.alignment.sites], halving=None)
+    again = replace(claimed.alignment.found.search, sites=[claimed.alignment.found.place], halving=None)
     found = run_search(again, algorithm, network, seed=claimed.seed, control=name, on_event=claimed.on_event)
     return found.best, "the same search"
 
 
 def _counts(claimed: Claimed, algorithm: CausalModel, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
     """Right answers on fresh balanced pairs of each variable."""
-    counts = {}
+    counts, fresh = {}, Unseen.of(algorithm, claimed.alignment.found)
     for variable in alignment:
-        drawn = pairs(algorithm, [variable], claimed.n, seed=stream(claimed.seed, "control", name, "pairs", variable))
+        drawn = fresh.pairs([variable], claimed.n, stream(claimed.seed, "control", name, "pairs", variable))
         counts[variable] = count(agreement(network, alignment, drawn))
     return counts

@@ -65,7 +65,7 @@ def test_an_alignment_is_read_back_by_another_process(tmp_path):
 
 
 def found_by(search):
-    return Found(search, seed=3, candidates=12)
+    return Found(search, seed=3, candidates=12, place=(SITE,))
 
 
 def test_a_search_covers_what_is_said_to_be_found_by_it():
@@ -78,7 +78,7 @@ def test_the_search_is_saved_with_what_it_found(tmp_path):
     cm.Alignment(dict(planted.alignment()), found=found_by(search)).save(tmp_path)
     found = cm.Alignment.load(tmp_path).found
     again = found.search
-    assert (found.seed, found.candidates) == (3, 12)
+    assert (found.seed, found.candidates, found.place) == (3, 12, (SITE,))
     assert (list(again.variables), list(again.sites), again.method, again.n) == (
         ["left", "right"],
         [*search.sites],

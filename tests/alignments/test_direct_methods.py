@@ -470,7 +470,7 @@ def test_the_full_vector_is_every_site_whole():
         (Selection(dims=2, parts=3), "2 variables need 4 parts; sites.0 has 3"),
         (Selection(dims=1, over="sites"), "2 variables need 2 sites; sites.0 has 1"),
         (Selection(dims=1, parts=4), "4 equal parts do not divide the width 6 of sites.0"),
-        (Selection(dims={"left": 1}), "no number of dims of 'right'"),
+        (Selection(dims={"left": 1}), "dims names no number for 'right'"),
     ],
 )
 def test_a_fit_that_cannot_be_made_says_why(method, said):

@@ -205,7 +205,7 @@ def test_an_intervention_that_cannot_be_made_is_an_error(act, said):
 
 def test_orthogonal_of_the_wrong_width_is_an_error():
     feature = cm.Feature(cm.Site("mix", position=0), cm.Orthogonal(torch.eye(5)))
-    with pytest.raises(cm.CommuteError, match="for vectors of width 5; this site has width 8"):
+    with pytest.raises(cm.CommuteError, match="it is for vectors .batch, 5.; given .6, 8."):
         network().interchange(X, {feature: X})
 
 

@@ -110,7 +110,7 @@ def test_a_control_that_reaches_the_claim_makes_it_inconclusive():
 
 def test_the_controls_repeat_the_search_that_found_the_alignment():
     events = []
-    found = cm.Alignment(dict(planted.alignment()), found=Found(FOUND, seed=0, candidates=1))
+    found = cm.Alignment(dict(planted.alignment()), found=Found(FOUND, seed=0, candidates=1, place=(planted.SITE,)))
     verdict = cm.verify(planted.algorithm(), planted.network(), found, n=1000, on_event=events.append)
     searched = [e.control for e in events if type(e).__name__ == "SearchStarted"]
     assert searched == ["re-initialised network", "permuted algorithm"]

@@ -21,7 +21,7 @@ def as_floats(values: Tensor, width: int, name: str, what: str = "vectors") -> T
         AlignmentError: for another width, another number of axes or values that are no floats.
     """
     problems = []
-    if not values.is_floating_point():
+    if not values.is_floating_point() and what == "vectors":  # whole numbers may be what features are set to
         problems.append(f"it needs a site of floating-point values; this one holds {values.dtype}")
     if values.ndim != 2 or values.shape[1] != width:  # noqa: PLR2004
         problems.append(f"it is for {what} [batch, {width}]; given {list(values.shape)}")
