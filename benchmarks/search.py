@@ -53,6 +53,7 @@ def main() -> int:
     warnings.simplefilter("ignore")
     parts: dict[str, Callable[[], list[Figure]]] = {
         "tutorial": _tutorial,
+        "layers": _layers,
         "grid": _grid,
         "workers": _workers,
         "planted": _planted,
