@@ -44,7 +44,7 @@ class Meter:
 
 @dataclass(frozen=True, eq=False)
 class Drawn:
-    """Pairs of a set of variables, and the value that each variable has in its source, as a code, [pairs]."""
+    """Pairs of a set of variables, and each variable's value in its source, [pairs]: a code, or a number of an interval."""
 
     pairs: Pairs
     values: Batch
@@ -59,7 +59,7 @@ class TrainingPairs:
         readout: the decision that its decode makes.
         place: the sites.
         pairs: the pairs.
-        values: the value of each variable in its source, as a code, [pairs].
+        values: the value of each variable in its source, [pairs]: a code, or a number of an interval.
         vectors: of each variable's source at each of the sites, [pairs, width].
         choices: the choice that is right, [pairs].
         ready: the bases, of which only what comes after the place is run; None where that is no gain.

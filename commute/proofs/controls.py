@@ -2,6 +2,7 @@
 
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
+from pathlib import Path
 
 import numpy as np
 import torch
@@ -56,6 +57,7 @@ class Claimed:
     at_least: float
     confidence: float
     on_event: OnEvent
+    runs: Path | None = None  # a folder in which items of searches are kept
 
 
 def control_level(confidence: float, variables: int) -> float:
@@ -164,7 +166,7 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
     if claimed.alignment.found is None:
         return claimed.alignment, "the same features"
     again = replace(claimed.alignment.found.search, sites=[claimed.alignment.found.place], halving=None)
-    found = run_search(again, algorithm, network, seed=claimed.seed, control=name, on_event=claimed.on_event)
+    found = run_search(again, algorithm, network, seed=claimed.seed, control=name, runs=claimed.runs, on_event=claimed.on_event)
     return found.best, "the same search"
 
 

@@ -47,9 +47,13 @@ def judge(
     seed: int,
     sites: Sequence[SearchedSite] = (),
     pairs_to: Path | None = None,
+    runs: Path | None = None,
     on_event: OnEvent = ignore,
 ) -> Verdict:
-    """Judge a claim as `verify` says; `sites` are shown with the verdict, and the pairs are written to `pairs_to` as parquet."""
+    """Judge a claim as `verify` says.
+
+    `sites` are shown with it, the pairs are written to `pairs_to` as parquet, and what controls find is kept in `runs`.
+    """
     fresh = Unseen.of(algorithm, alignment.found)
     alone = _alone(fresh, network, alignment, n, seed)
     sets = variable_sets(list(alignment))
@@ -65,7 +69,7 @@ def judge(
     everything = [alone, *checked, *others]
     if pairs_to is not None:
         _write_pairs(everything, pairs_to)
-    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, at_least, confidence, on_event)
+    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, at_least, confidence, on_event, runs)
     slices = [s for c in everything for s in c.slices]
     told_apart = list(distinctions(algorithm, network, alignment, n, seed))
     measured = _measured(claimed) if battery == "standard" else []

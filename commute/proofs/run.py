@@ -83,7 +83,7 @@ def run_claim(
         alignment, sites = _found(made, seed, run.folder, tell)
         alignment.save(run.folder / "alignment")
         run.write("search.json", json.dumps([asdict(site) for site in sites], indent=2) + "\n")
-    verdict = _judged(made, alignment, sites, seed, run.folder / "pairs.parquet", tell)
+    verdict = _judged(made, alignment, sites, seed, run.folder, tell)
     verdict.save(run.folder)
     run.end()
     return ClaimRun(verdict, run.folder, resumed=False)
@@ -114,7 +114,7 @@ def _judged(
     alignment: Alignment,
     sites: tuple[SearchedSite, ...],
     seed: int,
-    pairs_to: Path | None,
+    folder: Path | None,
     on_event: OnEvent,
 ) -> Verdict:
     return judge(
@@ -127,6 +127,7 @@ def _judged(
         n=made.n,
         seed=seed,
         sites=sites,
-        pairs_to=pairs_to,
+        pairs_to=folder and folder / "pairs.parquet",
+        runs=folder,
         on_event=on_event,
     )

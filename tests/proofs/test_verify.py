@@ -413,7 +413,7 @@ def test_a_run_is_kept_and_found_again(tmp_path):
     first = claim().verify(seed=1, runs=tmp_path, on_event=events.append)
     (folder,) = tmp_path.iterdir()
     kept = {p.name for p in folder.iterdir() if not p.name.startswith("search-")}
-    assert len(list(folder.glob("search-*/*.safetensors"))) == 1
+    assert len(list(folder.glob("search-*/*.safetensors"))) == 3  # the claim's own search, and those of two controls
     assert kept == {"run.json", "events.jsonl", "search.json", "alignment", "pairs.parquet", "verdict.json"}
     run = json.loads((folder / "run.json").read_text())
     assert run["seed"] == 1
