@@ -13,20 +13,20 @@ the weights are the right input's share of a product ("vector times weights"). I
     pizza                  dims         left        right         both   dims          sum
     both embeddings          12 100 [99,100] 100 [99,100] 100 [99,100]     12 100 [99,100]
     attention weights         4      1 [0,3]      2 [1,3]      2 [1,3]      4      1 [0,3]
-    attention output         12      7 [5,8]      6 [5,8]      6 [4,8]     12 100 [99,100]
-    MLP input                16      7 [5,8]     8 [6,10]      7 [5,9]     12 100 [99,100]
+    attention output          8      6 [4,7]      5 [3,7]      4 [2,5]     12 100 [99,100]
+    MLP input                12      7 [5,9]     8 [6,10]      7 [5,9]     12 100 [99,100]
     MLP hidden layer          4      2 [0,3]      2 [1,3]      2 [1,3]      8 100 [99,100]
-    MLP output                4      1 [0,3]      2 [1,3]      2 [1,4]      8 100 [99,100]
+    MLP output                4      1 [0,3]      2 [1,3]      2 [1,3]      8 100 [99,100]
     vectors added               100 [99,100] 100 [99,100] 100 [99,100]
     vector times weights        100 [99,100]      2 [1,3]      1 [0,3]
 
     clock                  dims         left        right         both   dims          sum
     both embeddings           8 100 [99,100] 100 [99,100] 100 [99,100]      8 100 [99,100]
-    attention weights         4      2 [1,4]      3 [2,5]      2 [1,3]      8      2 [0,3]
-    attention output          8      4 [3,6]      3 [2,4]      4 [3,6]     12 100 [99,100]
-    MLP input                 4      2 [1,4]      3 [2,4]      3 [1,4]     12 100 [99,100]
+    attention weights         4      2 [1,4]      3 [2,5]      2 [1,3]      4      1 [0,2]
+    attention output          8      4 [2,6]      3 [2,5]      3 [2,5]     12 100 [99,100]
+    MLP input                12      4 [3,6]      5 [3,6]      4 [3,6]     12 100 [99,100]
     MLP hidden layer          4      1 [0,3]      2 [1,3]      1 [0,3]      8 100 [99,100]
-    MLP output                4      1 [0,3]      2 [1,3]      1 [0,3]      8 100 [99,100]
+    MLP output                4      1 [0,3]      2 [1,3]      2 [1,3]      8 100 [99,100]
     vectors added                 72 [69,75] 100 [99,100]   69 [66,71]
     vector times weights        100 [99,100]      2 [1,4]      2 [1,4]
 
