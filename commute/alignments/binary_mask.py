@@ -11,7 +11,7 @@ from commute.alignments.feature import Feature
 from commute.alignments.featurizers import PCA, Composed, Featurizer, Identity, Orthogonal
 from commute.alignments.masked import HARD, by_variable, dims_of, one_hot, rotated_swap, swapped
 from commute.alignments.method import At
-from commute.alignments.options import as_plain, trained_problems
+from commute.alignments.options import as_plain, check_one_each, sparsity_problems, trained_problems
 from commute.alignments.rotations import Parameters, free_parameters, orthonormal
 from commute.errors import AlignmentError, check, unknown
 
@@ -51,8 +51,7 @@ class BinaryMask:
     def __post_init__(self) -> None:
         as_plain(self)
         low = trained_problems(self.steps, self.batch, self.learning_rate, self.restarts, self.patience)
-        if not isinstance(self.sparsity, (int, float)) or not self.sparsity >= 0:
-            low.append(f"sparsity must be at least 0; given {self.sparsity!r}")
+        low += sparsity_problems(self.sparsity)
         if isinstance(self.over, str) and self.over not in get_args(BasisName):
             low.append(unknown("kind of coordinates", self.over, get_args(BasisName)))
         elif not isinstance(self.over, (str, Featurizer)):
@@ -74,8 +73,7 @@ class BinaryMask:
             AlignmentError: when there are fewer coordinates than variables, or too many to rotate.
         """
         width, n = at.basis.to_features(at.vectors(at.variables[0])[0][:1])[0].shape[1], len(at.variables)
-        if width < n:
-            raise AlignmentError(f"{n} variables need a coordinate each; {at.site} has {width}")
+        check_one_each(at, width)
         noise = 0.1 * torch.randn(n + 1, width, generator=generator)
         started: Parameters = {"logits": noise.requires_grad_()}
         if not self.rotation:

@@ -11,12 +11,11 @@ from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
 from commute.alignments.masked import HARD, by_variable, dims_of, rotated_swap
 from commute.alignments.method import At
-from commute.alignments.options import as_plain, trained_problems
+from commute.alignments.options import as_plain, check_one_each, sparsity_problems, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
 from commute.errors import AlignmentError, check, unknown
 
 _WARM, _COLD = 0.03, 0.002  # temperature of the boundaries, as a share of the width, at the start and at the end
-
 _KNOWN = 0.5  # of training, after which sparsity has its whole weight
 
 
@@ -30,8 +29,7 @@ class BoundlessDAS:
         sparsity: weight of the share of coordinates that the variables take, in the loss.
         steps: gradient steps at most (Adam, cosine schedule).
         batch: pairs a step.
-        learning_rate: of the rotation, at the start; a list to try each.
-        boundary_rate: that of the boundaries, as a multiple of it.
+        learning_rate: at the start; a list to try each.
         restarts: random starts at each site, trained side by side.
         parametrisation: of the rotation.
         patience: checks on the selection pairs without a lower loss, after which training stops.
@@ -48,8 +46,7 @@ class BoundlessDAS:
     def __post_init__(self) -> None:
         as_plain(self)
         low = trained_problems(self.steps, self.batch, self.learning_rate, self.restarts, self.patience)
-        if not isinstance(self.sparsity, (int, float)) or not self.sparsity >= 0:
-            low.append(f"sparsity must be at least 0; given {self.sparsity!r}")
+        low += sparsity_problems(self.sparsity)
         if self.parametrisation not in get_args(Parametrisation):
             low.append(unknown("parametrisation", self.parametrisation, get_args(Parametrisation)))
         check(low, AlignmentError, "BoundlessDAS")
@@ -67,8 +64,7 @@ class BoundlessDAS:
         """
         del restart
         n = len(at.variables)
-        if at.width < n:
-            raise AlignmentError(f"{n} variables need a coordinate each; {at.site} has {at.width}")
+        check_one_each(at, at.width)
         rotation = torch.linalg.qr(torch.randn(at.width, at.width, generator=generator)).Q
         return {
             **free_parameters(self.parametrisation, rotation, generator),

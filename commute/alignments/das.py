@@ -11,7 +11,7 @@ from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer, Identity, Orthogonal
 from commute.alignments.method import At
 from commute.alignments.objectives import Objective
-from commute.alignments.options import as_plain, columns_of, dims_problems, sizes_of, trained_problems
+from commute.alignments.options import as_plain, columns_of, dims_problems, fitting_sizes, trained_problems
 from commute.alignments.rotations import Parameters, Parametrisation, free_parameters, orthonormal
 from commute.alignments.supervised import Kind, disjoint_directions
 from commute.errors import AlignmentError, check, not_counts, unknown
@@ -76,10 +76,7 @@ class DAS:
         Raises:
             AlignmentError: when the site is narrower than the coordinates that are needed.
         """
-        sizes = sizes_of(self.dims, at.variables)
-        if sum(sizes) > at.width:
-            n = len(at.variables)
-            raise AlignmentError(f"DAS(dims={self.dims}) for {n} variables needs {sum(sizes)} dims; {at.site} has {at.width}")
+        sizes = fitting_sizes("DAS", self.dims, at)
         drawn = torch.randn(at.width, sum(sizes), generator=generator)
         if self.start_from == "random":
             return free_parameters(self.parametrisation, torch.linalg.qr(drawn).Q, generator)

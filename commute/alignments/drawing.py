@@ -75,11 +75,11 @@ def _coded(algorithm: CausalModel, drawn: Pairs) -> Drawn:
     return Drawn(drawn, values)
 
 
-def seen_by(found: Found, algorithm: CausalModel) -> Column:
+def seen_by(found: Found, algorithm: CausalModel, control: str = CLAIM) -> Column:
     """The keys of all pairs that a search trained on or selected by, drawn again from its seed, sorted."""
     known = [unknown("variable", v, algorithm.graph) for v in found.search.variables if v not in algorithm.graph]
     check(known, AlignmentError, "the alignment was found by a search for variables that this algorithm does not have")
-    drawn = search_pairs(found.search, algorithm, found.seed, ("search", CLAIM))
+    drawn = search_pairs(found.search, algorithm, found.seed, ("search", control))
     return np.unique(np.concatenate([pair_keys(algorithm, p) for p in drawn.all]))
 
 
@@ -100,13 +100,13 @@ class Unseen:
     shared: int = 0
 
     @classmethod
-    def of(cls, algorithm: CausalModel, found: Found | None) -> "Unseen":
-        """For an alignment that was found by a search, or that was given."""
+    def of(cls, algorithm: CausalModel, found: Found | None, control: str = CLAIM) -> "Unseen":
+        """For an alignment that was found by a search, that of a control if it is named, or that was given."""
         if found is None:
             return cls(algorithm, algorithm, np.empty(0, dtype=np.uint64))
         by_values = found.search.heldout == "values"
         drawn_from = held_out(algorithm, "verify", found.seed) if by_values else algorithm
-        return cls(algorithm, drawn_from, seen_by(found, algorithm))
+        return cls(algorithm, drawn_from, seen_by(found, algorithm, control))
 
     def pairs(self, variables: Sequence[str], n: int, generator: np.random.Generator, *, one_source: bool = False) -> Pairs:
         """Pairs by the balanced design; see `cm.pairs`."""

@@ -5,8 +5,9 @@ from concurrent.futures import Executor
 from dataclasses import dataclass
 from typing import Any
 
+from commute.alignments.chunks import Chunk, chunked, fit_chunk
 from commute.alignments.drawing import SearchPairs
-from commute.alignments.items import Chunk, Fitted, Item, chunked, fit_chunk
+from commute.alignments.items import Fitted, Item
 from commute.alignments.records import Records
 from commute.alignments.spec import Search
 from commute.alignments.workers import spread

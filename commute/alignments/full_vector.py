@@ -5,8 +5,8 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
+from commute.alignments.method import sites_of
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError
 

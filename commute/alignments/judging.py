@@ -1,6 +1,6 @@
 """Judging many ways of setting features at once: their rows share passes through the network."""
 
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from itertools import groupby
 
@@ -11,7 +11,7 @@ from torch import Tensor
 from commute.alignments.method import At, Trained
 from commute.alignments.objectives import Loss, entropy
 from commute.alignments.rotations import Parameters
-from commute.alignments.stacked import values_of_items
+from commute.alignments.stacked import Block, passes, values_of_items
 from commute.alignments.training import Features, TrainingPairs, Values, at_least_single, scores
 from commute.causal.batches import Column
 from commute.models.hooks import evaluating
@@ -66,37 +66,15 @@ def judged(trials: Sequence[Trial], loss: Loss = entropy) -> list[Judged]:
     """Judge trials in as few passes as there is room for; those of the same pairs share passes where they stand together."""
     found = [Judged(np.empty((t.items, t.rows), dtype=bool), np.empty((t.items, t.rows))) for t in trials]
     for _, same in groupby(range(len(trials)), key=lambda i: id(trials[i].here.pairs)):
-        of_pairs = list(same)
+        some = slice((of_pairs := list(same))[0], of_pairs[-1] + 1)
         here = trials[of_pairs[0]].here
         with evaluating(here.network.module), torch.no_grad():
-            for blocks in _passes([(i, trials[i]) for i in of_pairs], here.at_once):
-                _judge(trials, blocks, found, loss)
+            for blocks in passes([(t.items, t.rows) for t in trials[some]], here.at_once):
+                _judge(trials[some], blocks, found[some], loss)
     return found
 
 
-_Block = tuple[int, slice, slice]  # a trial, and some of its items and rows
-
-
-def _passes(trials: Sequence[tuple[int, Trial]], room: int) -> Iterator[list[_Block]]:
-    """Blocks that are judged in one pass."""
-    together: list[_Block] = []
-    left = room
-    for place, trial in trials:
-        items, rows = max(1, room // trial.rows), min(room, trial.rows)
-        for i in range(0, trial.items, items):
-            for r in range(0, trial.rows, rows):
-                block = place, slice(i, min(i + items, trial.items)), slice(r, min(r + rows, trial.rows))
-                size = (block[1].stop - i) * (block[2].stop - r)
-                if size > left and together:
-                    yield together
-                    together, left = [], room
-                together.append(block)
-                left -= size
-    if together:
-        yield together
-
-
-def _judge(trials: Sequence[Trial], blocks: Sequence[_Block], found: Sequence[Judged], loss: Loss) -> None:
+def _judge(trials: Sequence[Trial], blocks: Sequence[Block], found: Sequence[Judged], loss: Loss) -> None:
     parts = []
     for place, items, rows in blocks:
         trial, each = trials[place], torch.arange(rows.start, rows.stop).expand(items.stop - items.start, -1)

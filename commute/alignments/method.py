@@ -58,6 +58,13 @@ class At:
         return here.vectors[variable][self.index], torch.from_numpy(np.asarray(here.values[variable]))
 
 
+def sites_of(train: Sequence[TrainingPairs], variables: Sequence[str] | None = None) -> list[At]:
+    """The sites of the pairs' place, at each of which all variables are: those of the pairs, unless given."""
+    named = dict.fromkeys(v for here in train for v in here.vectors) if variables is None else variables
+    widths = [x.shape[1] for x in next(iter(train[0].vectors.values()))]
+    return [At(tuple(named), site, i, widths[i], train) for i, site in enumerate(train[0].place)]
+
+
 @runtime_checkable
 class Trained(Protocol):
     """A method whose features are trained by gradients: what it trains, and what an interchange is under it.

@@ -11,7 +11,7 @@ from commute.alignments.featurizers import Featurizer, Identity, Invertible
 from commute.alignments.featurizers.invertible import Parameters as Flow
 from commute.alignments.featurizers.invertible import forward, inverse
 from commute.alignments.method import At
-from commute.alignments.options import as_plain, columns_of, dims_problems, sizes_of, trained_problems
+from commute.alignments.options import as_plain, columns_of, dims_problems, fitting_sizes, trained_problems
 from commute.alignments.rotations import Parameters
 from commute.errors import AlignmentError, check, not_counts
 
@@ -60,9 +60,7 @@ class NonlinearDAS:
             AlignmentError: when the site is narrower than the coordinates that are needed.
         """
         del restart
-        needed = sum(sizes_of(self.dims, at.variables))
-        if needed > at.width:
-            raise AlignmentError(f"NonlinearDAS(dims={self.dims}) needs {needed} dims; {at.site} has {at.width}")
+        fitting_sizes("NonlinearDAS", self.dims, at)
         flow = Invertible.random(at.width, layers=self.layers, hidden=self.hidden, generator=generator)
         return {f.name: getattr(flow, f.name).requires_grad_() for f in fields(flow)}
 

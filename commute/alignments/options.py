@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from commute.alignments.method import At
 from commute.errors import AlignmentError, check, not_counts, unknown
 
 
@@ -45,6 +46,35 @@ def columns_of(dims: int | Sequence[int] | Mapping[str, int], variables: Sequenc
     """The coordinates of each variable."""
     sizes = sizes_of(dims, variables)
     return {v: slice(sum(sizes[:i]), sum(sizes[: i + 1])) for i, v in enumerate(variables)}
+
+
+def fitting_sizes(method: str, dims: int | Sequence[int] | Mapping[str, int], at: At) -> list[int]:
+    """As `sizes_of`, for a site that must have as many coordinates.
+
+    Raises:
+        AlignmentError: when it is narrower.
+    """
+    sizes = sizes_of(dims, at.variables)
+    if sum(sizes) > at.width:
+        n = len(sizes)
+        raise AlignmentError(f"{method}(dims={dims}) for {n} variables needs {sum(sizes)} dims; {at.site} has {at.width}")
+    return sizes
+
+
+def check_one_each(at: At, coordinates: int) -> None:
+    """Check that a site has a coordinate for each variable.
+
+    Raises:
+        AlignmentError: when it has fewer.
+    """
+    if coordinates < len(at.variables):
+        raise AlignmentError(f"{len(at.variables)} variables need a coordinate each; {at.site} has {coordinates}")
+
+
+def sparsity_problems(sparsity: object) -> list[str]:
+    """What is wrong with the weight of a penalty on coordinates."""
+    fine = isinstance(sparsity, (int, float)) and sparsity >= 0
+    return [] if fine else [f"sparsity must be at least 0; given {sparsity!r}"]
 
 
 def dims_problems(dims: object) -> list[str]:

@@ -5,9 +5,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
-from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import PCA
+from commute.alignments.method import sites_of
 from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check

@@ -7,10 +7,9 @@ from typing import Literal, get_args
 import numpy as np
 import torch
 
-from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Orthogonal
-from commute.alignments.method import At
+from commute.alignments.method import At, sites_of
 from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.supervised import disjoint_directions, needed
 from commute.alignments.training import Features, TrainingPairs

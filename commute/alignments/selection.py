@@ -10,10 +10,9 @@ from torch import Tensor
 
 from commute.alignments.assignments import Assignments, assignments, best_of, ways_to_assign
 from commute.alignments.binary_mask import BinaryMask
-from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import Featurizer
-from commute.alignments.method import At
+from commute.alignments.method import At, sites_of
 from commute.alignments.options import as_plain, dims_problems, sizes_of
 from commute.alignments.training import Features, TrainingPairs
 from commute.errors import AlignmentError, check, not_counts, unknown

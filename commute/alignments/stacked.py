@@ -1,6 +1,6 @@
 """Interchanges of many items in one pass: the parameters of features stacked, each item with rows of its own."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, replace
 
 from torch import Tensor
@@ -43,6 +43,31 @@ class Patch:
             parameters={k: x[rows // batch] for k, x in self.parameters.items()},
             sources={v: x.flatten(0, 1)[rows][:, None] for v, x in self.sources.items()},
         )
+
+
+Block = tuple[int, slice, slice]  # which group of items, and some of its items and of their rows
+
+
+def passes(groups: Sequence[tuple[int, int]], room: int) -> Iterator[list[Block]]:
+    """Blocks that are run in one pass, of groups with so many items of so many rows each, in order.
+
+    An item is cut only where its rows are more than there is room for.
+    """
+    together: list[Block] = []
+    left = room
+    for group, (items, rows) in enumerate(groups):
+        several, few = max(1, room // rows), min(room, rows)
+        for i in range(0, items, several):
+            for r in range(0, rows, few):
+                block = group, slice(i, min(i + several, items)), slice(r, min(r + few, rows))
+                size = (block[1].stop - i) * (block[2].stop - r)
+                if size > left and together:
+                    yield together
+                    together, left = [], room
+                together.append(block)
+                left -= size
+    if together:
+        yield together
 
 
 def values_of_items(

@@ -15,10 +15,10 @@ import torch
 from torch import Tensor
 
 from commute.alignments.judging import judged, of_items
-from commute.alignments.method import At, Trained
+from commute.alignments.method import At, Trained, sites_of
 from commute.alignments.objectives import Losses
 from commute.alignments.rotations import Parameters
-from commute.alignments.stacked import values_of_items
+from commute.alignments.stacked import passes, values_of_items
 from commute.alignments.starts import CHECKS, Start, based, begin, split
 from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, named, scores
 from commute.errors import AlignmentError
@@ -58,7 +58,7 @@ def train(starts: Sequence[Start], variables: Sequence[str], train_on: Ready, se
         What came of each item, or why nothing did.
     """
     here = next(iter(train_on.values()))[0]
-    places = {s.place: _sites(s, variables, train_on[s.place]) for s in starts}
+    places: Sites = {s.place: sites_of(train_on[s.place], variables) for s in starts}
     items = [split(s) for s in starts]
     with undisturbed(here.network.module), torch.enable_grad():
         for item in items:
@@ -69,12 +69,6 @@ def train(starts: Sequence[Start], variables: Sequence[str], train_on: Ready, se
     return [_result(item, places[item[0].place]) for item in items]
 
 
-def _sites(start: Start, variables: Sequence[str], train_on: Sequence[TrainingPairs]) -> Sequence[At]:
-    """Where an item has parameters."""
-    first = next(iter(train_on[0].vectors.values()))
-    return [At(tuple(variables), s, i, first[i].shape[1], train_on) for i, s in enumerate(start.place)]
-
-
 def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Ready, select_by: Ready) -> None:
     starts = list(chain(*items))
     if not starts:
@@ -82,13 +76,13 @@ def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Ready, sele
     optimizer, schedule = _optimizer(starts)
     first = next(iter(train_on.values()))
     losses = Losses.of(getattr(starts[0].method, "objective", "cross-entropy"), first[0])
-    steps, few = starts[0].method.steps, _checked(starts[0].method, len(first))
+    steps, few = starts[0].method.steps, _rows_of_check(starts[0].method, len(first))
     for step in range(steps):
         alive = [s for s in starts if s.trains]
         if not alive:
             break
         pairs = {p: of_sets[step % len(first)] for p, of_sets in train_on.items()}
-        for taken in _passes(_blocks(alive), pairs):
+        for taken in _passes(_blocks(alive), first[0].at_once):
             _step(taken, places, pairs, step, losses)
         optimizer.step()
         optimizer.zero_grad()
@@ -103,7 +97,7 @@ def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Ready, sele
             _check([s for s in alive if s.alone], places, select_by, losses, few)
 
 
-def _checked(method: Trained, sets: int) -> int:
+def _rows_of_check(method: Trained, sets: int) -> int:
     """Pairs of each set of variables in a check, so that all checks take about a quarter of the time of training at most."""
     return min(CHECKED, max(_LEAST, int(method.steps * method.batch * _BACKWARD / (4 * CHECKS * sets))))
 
@@ -143,24 +137,10 @@ def _blocks(starts: Sequence[Start]) -> list[list[Start]]:
 _Part = tuple[list[Start], slice]  # items of one block, and which rows of their batch
 
 
-def _passes(blocks: Sequence[list[Start]], pairs: OfPlaces) -> Iterator[list[_Part]]:
+def _passes(blocks: Sequence[list[Start]], room: int) -> Iterator[list[_Part]]:
     """Blocks, or parts of their items and rows, that are run in one pass."""
-    room = next(iter(pairs.values())).at_once
-    together: list[_Part] = []
-    left = room
-    for block in blocks:
-        batch = block[0].method.batch
-        items, rows = max(1, room // batch), min(room, batch)
-        for i in range(0, len(block), items):
-            for r in range(0, batch, rows):
-                part = block[i : i + items], slice(r, min(r + rows, batch))
-                size = len(part[0]) * (part[1].stop - r)
-                if size > left and together:
-                    yield together
-                    together, left = [], room
-                together.append(part)
-                left -= size
-    yield together
+    for taken in passes([(len(block), block[0].method.batch) for block in blocks], room):
+        yield [(blocks[n][items], rows) for n, items, rows in taken]
 
 
 def _step(taken: Sequence[_Part], places: Sites, pairs: OfPlaces, step: int, objective: Losses) -> None:

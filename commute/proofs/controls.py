@@ -52,6 +52,7 @@ class Claimed:
     algorithm: CausalModel
     network: Network
     alignment: Alignment
+    fresh: Unseen  # draws pairs that the claim's search did not see
     n: int
     seed: int
     at_least: float
@@ -77,7 +78,7 @@ def _random_subspace(claimed: Claimed) -> list[Control]:
     generator = stream(claimed.seed, "control", name)
     drawn = [_random_features(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
     share = replace(claimed, n=max(claimed.n // RANDOM_SUBSPACES, 1))
-    counts = [_counts(share, claimed.algorithm, claimed.network, Alignment(d), f"{name} {i}") for i, d in enumerate(drawn) if d]
+    counts = [_counts(share, claimed.fresh, claimed.network, Alignment(d), f"{name} {i}") for i, d in enumerate(drawn) if d]
     full = "it takes the whole site, of which every subspace of its rank is the same"
     return [
         Control(
@@ -99,8 +100,8 @@ def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[s
     vectors = claimed.network.activations(base, claimed.alignment.sites)
     features: dict[str, list[Feature]] = {}
     for site, at in vectors.items():
-        parts = {v: f for v in claimed.alignment for f in claimed.alignment.parts(v) if f.site == site}
-        ranks = {v: f.read(at).shape[1] for v, f in parts.items()}
+        read = {v: [f.read(at).shape[1] for f in claimed.alignment.parts(v) if f.site == site] for v in claimed.alignment}
+        ranks = {v: sum(widths) for v, widths in read.items() if widths}
         if sum(ranks.values()) >= at.shape[1]:
             continue
         draws = torch.Generator().manual_seed(torch_seed(generator))
@@ -118,14 +119,15 @@ def _reinitialised(claimed: Claimed) -> list[Control]:
     generator = stream(claimed.seed, "control", name)
     counts: list[Mapping[str, Count]] = []
     why = "the network has no weights that differ, so shuffling changes nothing"
-    how = ""
+    how, fresh = "", None
     for _ in range(SHUFFLES):
         try:
             network = reinitialised(claimed.network, generator)
             if network is None:
                 break
             alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
-            counts.append(_counts(claimed, claimed.algorithm, network, alignment, name))
+            fresh = fresh or Unseen.of(claimed.algorithm, alignment.found, name)
+            counts.append(_counts(claimed, fresh, network, alignment, name))
         except CommuteError as error:  # such weights may give NaN
             why = str(error)
             continue
@@ -147,7 +149,7 @@ def _permuted(claimed: Claimed) -> list[Control]:
     for algorithm, changed in permutations(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name)):
         try:
             alignment, how = _searched_again(claimed, algorithm, claimed.network, name)
-            counts = _counts(claimed, algorithm, claimed.network, alignment, name)
+            counts = _counts(claimed, Unseen.of(algorithm, alignment.found, name), claimed.network, alignment, name)
         except (PairsError, AlignmentError):  # in this permutation a variable has no effect; another is tried
             continue
         return [
@@ -170,9 +172,9 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
     return found.best, "the same search"
 
 
-def _counts(claimed: Claimed, algorithm: CausalModel, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
-    """Right answers on fresh balanced pairs of each variable."""
-    counts, fresh = {}, Unseen.of(algorithm, claimed.alignment.found)
+def _counts(claimed: Claimed, fresh: Unseen, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
+    """Right answers on fresh balanced pairs of each variable, which the search for the alignment did not see."""
+    counts = {}
     for variable in alignment:
         drawn = fresh.pairs([variable], claimed.n, stream(claimed.seed, "control", name, "pairs", variable))
         counts[variable] = count(agreement(network, alignment, drawn))

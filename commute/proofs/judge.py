@@ -1,6 +1,7 @@
 """Judging an alignment on fresh pairs, slice by slice and against controls."""
 
 from collections.abc import Sequence
+from dataclasses import replace
 from pathlib import Path
 from typing import TYPE_CHECKING, Any, Literal, get_args
 
@@ -69,7 +70,7 @@ def judge(
     everything = [alone, *checked, *others]
     if pairs_to is not None:
         _write_pairs(everything, pairs_to)
-    claimed = Claimed(algorithm, network, alignment, max(n // 4, 1), seed, at_least, confidence, on_event, runs)
+    claimed = Claimed(algorithm, network, alignment, replace(fresh), max(n // 4, 1), seed, at_least, confidence, on_event, runs)
     slices = [s for c in everything for s in c.slices]
     told_apart = list(distinctions(algorithm, network, alignment, n, seed))
     measured = _measured(claimed) if battery == "standard" else []

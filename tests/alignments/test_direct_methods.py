@@ -9,12 +9,11 @@ from torch import nn
 import commute as cm
 from commute.alignments.assignments import JUDGED, Assignments, Outcomes, assignments, best_of, ways_to_assign
 from commute.alignments.binary_mask import BinaryMask
-from commute.alignments.direct import sites_of
 from commute.alignments.feature import Feature
 from commute.alignments.featurizers import PCA, Orthogonal
 from commute.alignments.full_vector import FullVector
 from commute.alignments.judging import judged, of_features
-from commute.alignments.method import Direct, variants
+from commute.alignments.method import Direct, sites_of, variants
 from commute.alignments.principal import PrincipalComponents
 from commute.alignments.probe import Probe
 from commute.alignments.selection import Selection, _greedy, _improved

@@ -8,7 +8,8 @@ import torch
 from torch import nn
 
 import commute as cm
-from commute.alignments.drawing import search_pairs, seen_by
+from commute.alignments.drawing import Unseen, search_pairs, seen_by
+from commute.alignments.spec import Found
 from commute.causal.heldout import pair_keys
 from tests import planted
 
@@ -134,6 +135,19 @@ def test_pairs_to_train_select_and_verify_with_have_none_in_common():
     assert verdict.candidates == 1
     assert verdict.shared == 0
     assert "the best of 1 candidates, judged on pairs that the search did not see" in str(verdict)
+
+
+def test_a_control_is_judged_on_pairs_that_its_own_search_did_not_see():
+    algorithm = planted.algorithm()
+    spec = cm.Search(["left", "right"], [planted.SITE], n=512)
+    found = Found(spec, seed=3, candidates=1, place=(planted.SITE,))
+    keys = {}
+    for name in ("claim", "permuted algorithm"):
+        drawn = search_pairs(spec, algorithm, 3, ("search", name)).all
+        keys[name] = np.unique(np.concatenate([pair_keys(algorithm, p) for p in drawn]))
+    assert (Unseen.of(algorithm, found).seen == keys["claim"]).all()
+    assert (Unseen.of(algorithm, found, "permuted algorithm").seen == keys["permuted algorithm"]).all()
+    assert not np.isin(keys["claim"], keys["permuted algorithm"]).all()
 
 
 def test_a_domain_without_other_pairs_is_said_to_have_none():

@@ -10,7 +10,9 @@ import torch
 from torch import nn
 
 import commute as cm
+from commute.alignments.drawing import Unseen
 from commute.alignments.spec import Found
+from commute.proofs.controls import Claimed, _random_features
 from tests import planted
 
 FOUND = cm.Search(["left", "right"], [planted.SITE], cm.DAS(dims=1, steps=30, restarts=1), n=512)
@@ -106,6 +108,15 @@ def test_a_control_that_reaches_the_claim_makes_it_inconclusive():
     verdict = cm.verify(planted.algorithm(), net, planted.alignment(), n=2000)
     assert verdict.status == "inconclusive"
     assert "left: re-initialised network: this control may reach the claim" in "\n".join(verdict.reasons)
+
+
+def test_a_random_subspace_has_the_rank_of_all_of_a_variables_features():
+    rotation = cm.Orthogonal(planted.directions(0, 2, 4))
+    several = cm.Alignment({"left": [cm.Feature(planted.SITE, rotation, (0,)), cm.Feature(planted.SITE, rotation, (1, 2))]})
+    fresh = Unseen.of(planted.algorithm(), None)
+    claimed = Claimed(planted.algorithm(), planted.network(), several, fresh, 100, 0, 0.95, 0.99, print)
+    (drawn,) = _random_features(claimed, np.random.default_rng(0))["left"]
+    assert len(drawn.dims) == 3
 
 
 def test_the_controls_repeat_the_search_that_found_the_alignment():
