@@ -32,8 +32,7 @@ class Start:
     place: Place
     generator: np.random.Generator
     restart: int
-    kind: str = ""  # equal for items whose parameters can be stacked
-    parameters: list[Parameters] = field(default_factory=list)  # at each of the place's sites
+    parameters: list[Parameters] = field(default_factory=list)  # at each of the place's sites, in the beginning
     rows: Tensor = field(default_factory=lambda: torch.empty(0))
     losses: list[float] = field(default_factory=list)
     best: list[Parameters] = field(default_factory=list)
@@ -84,6 +83,53 @@ def begin(start: Start, sites: Sequence[At], pairs: int) -> None:
     except AlignmentError as error:
         start.problem = str(error)
         return
-    start.kind = repr(replace(start.method, learning_rate=1.0))  # type: ignore[type-var]
     start.rows = torch.randint(pairs, (start.method.steps, start.method.batch), generator=draws)
     start.parameters = [{k: x.detach().to(like).requires_grad_(x.requires_grad) for k, x in site.items()} for site in drawn]
+
+
+@dataclass(frozen=True, eq=False)
+class Block:
+    """Starts of one method at one place, with their parameters stacked; those that train no more stay there, of no effect.
+
+    Attributes:
+        starts: in the order of the stack.
+        parameters: at each of the place's sites, [starts, …].
+    """
+
+    starts: Sequence[Start]
+    parameters: Sequence[Parameters]
+
+    @property
+    def method(self) -> Trained:
+        """Of all starts."""
+        return self.starts[0].method
+
+    @property
+    def place(self) -> Place:
+        """Where they are."""
+        return self.starts[0].place
+
+    def training(self, *, alone: bool = False) -> list[int]:
+        """The places in the stack of those that go on, or only of those that are alone for their item."""
+        return [i for i, s in enumerate(self.starts) if s.trains and (s.alone or not alone)]
+
+    def of(self, places: Sequence[int]) -> Sequence[Parameters]:
+        """The parameters of some, [places, …]."""
+        if len(places) == len(self.starts):
+            return self.parameters
+        return [{k: x[torch.tensor(places, device=x.device)] for k, x in site.items()} for site in self.parameters]
+
+
+def blocks_of(starts: Sequence[Start]) -> list[Block]:
+    """Starts whose parameters can be stacked, together."""
+    alike: dict[tuple[Place, str], list[Start]] = {}
+    for s in starts:
+        alike.setdefault((s.place, repr(s.method)), []).append(s)
+    return [
+        Block(same, [_stacked(of_site) for of_site in zip(*(s.parameters for s in same), strict=True)]) for same in alike.values()
+    ]
+
+
+def _stacked(items: Sequence[Parameters]) -> Parameters:
+    first = items[0]
+    return {k: torch.stack([x[k].detach() for x in items]).requires_grad_(first[k].requires_grad) for k in first}

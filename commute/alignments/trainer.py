@@ -17,9 +17,8 @@ from torch import Tensor
 from commute.alignments.judging import judged, of_items
 from commute.alignments.method import At, Trained, sites_of
 from commute.alignments.objectives import Losses
-from commute.alignments.rotations import Parameters
 from commute.alignments.stacked import passes, values_of_items
-from commute.alignments.starts import CHECKS, Start, based, begin, split
+from commute.alignments.starts import CHECKS, Block, Start, based, begin, blocks_of, split
 from commute.alignments.training import Features, Place, TrainingPairs, at_least_single, named, scores
 from commute.errors import AlignmentError
 from commute.models.hooks import undisturbed
@@ -70,31 +69,30 @@ def train(starts: Sequence[Start], variables: Sequence[str], train_on: Ready, se
 
 
 def _loop(items: Sequence[Sequence[Start]], places: Sites, train_on: Ready, select_by: Ready) -> None:
-    starts = list(chain(*items))
-    if not starts:
+    blocks = blocks_of(list(chain(*items)))
+    if not blocks:
         return
-    optimizer, schedule = _optimizer(starts)
-    first = next(iter(train_on.values()))
-    losses = Losses.of(getattr(starts[0].method, "objective", "cross-entropy"), first[0])
-    steps, few = starts[0].method.steps, _rows_of_check(starts[0].method, len(first))
+    method, first = blocks[0].method, next(iter(train_on.values()))
+    optimizer, schedule = _optimizer(blocks)
+    losses = Losses.of(getattr(method, "objective", "cross-entropy"), first[0])
+    steps, few = method.steps, _rows_of_check(method, len(first))
     for step in range(steps):
-        alive = [s for s in starts if s.trains]
-        if not alive:
+        alive = [(block, block.training()) for block in blocks]
+        if not any(some for _, some in alive):
             break
         pairs = {p: of_sets[step % len(first)] for p, of_sets in train_on.items()}
-        for taken in _passes(_blocks(alive), first[0].at_once):
+        for taken in _passes(alive, first[0].at_once):
             _step(taken, places, pairs, step, losses)
         optimizer.step()
         optimizer.zero_grad()
         schedule.step()
-        alive = [s for s in alive if not s.problem]
         if step + 1 == min(ceil(_TOGETHER * steps), steps - 1) and max(map(len, items)) > 1:
-            _check(alive, places, select_by, losses, _DECIDING)
+            _check(blocks, places, select_by, losses, _DECIDING)
             _thin_out(items)
         elif step + 1 == steps:
-            _check(alive, places, select_by, losses, few)
+            _check(blocks, places, select_by, losses, few)
         elif (step + 1) % max(1, steps // CHECKS) == 0:
-            _check([s for s in alive if s.alone], places, select_by, losses, few)
+            _check(blocks, places, select_by, losses, few, alone=True)
 
 
 def _rows_of_check(method: Trained, sets: int) -> int:
@@ -110,14 +108,13 @@ def _thin_out(items: Sequence[Sequence[Start]]) -> None:
             s.beaten, s.alone, s.lowest = s is not best, True, np.inf
 
 
-def _optimizer(starts: Sequence[Start]) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.CosineAnnealingLR]:
-    rates: dict[float, list[Tensor]] = {}
-    for s in starts:
-        trained = [x for site in s.parameters for x in site.values() if x.requires_grad]
-        rates.setdefault(_rate(s.method), []).extend(trained)
-    groups: Any = [{"params": tensors, "lr": rate} for rate, tensors in rates.items()]
+def _optimizer(blocks: Sequence[Block]) -> tuple[torch.optim.Adam, torch.optim.lr_scheduler.CosineAnnealingLR]:
+    groups: Any = [
+        {"params": [x for site in block.parameters for x in site.values() if x.requires_grad], "lr": _rate(block.method)}
+        for block in blocks
+    ]
     optimizer = torch.optim.Adam(groups, fused=True)
-    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, starts[0].method.steps)
+    return optimizer, torch.optim.lr_scheduler.CosineAnnealingLR(optimizer, blocks[0].method.steps)
 
 
 def _rate(method: Trained) -> float:
@@ -126,48 +123,45 @@ def _rate(method: Trained) -> float:
     return method.learning_rate
 
 
-def _blocks(starts: Sequence[Start]) -> list[list[Start]]:
-    """Items whose parameters can be stacked: of one place, and of methods that differ in their learning rate at most."""
-    blocks: dict[Any, list[Start]] = {}
-    for s in starts:
-        blocks.setdefault((s.place, s.kind), []).append(s)
-    return list(blocks.values())
+_Part = tuple[Block, Sequence[int], slice]  # a block, the places of some of its starts, and which rows of their batch
 
 
-_Part = tuple[list[Start], slice]  # items of one block, and which rows of their batch
-
-
-def _passes(blocks: Sequence[list[Start]], room: int) -> Iterator[list[_Part]]:
-    """Blocks, or parts of their items and rows, that are run in one pass."""
-    for taken in passes([(len(block), block[0].method.batch) for block in blocks], room):
-        yield [(blocks[n][items], rows) for n, items, rows in taken]
+def _passes(alive: Sequence[tuple[Block, Sequence[int]]], room: int) -> Iterator[list[_Part]]:
+    """Blocks, or parts of their starts and rows, that are run in one pass."""
+    going = [(block, some) for block, some in alive if some]
+    for taken in passes([(len(some), block.method.batch) for block, some in going], room):
+        yield [(going[n][0], going[n][1][items], rows) for n, items, rows in taken]
 
 
 def _step(taken: Sequence[_Part], places: Sites, pairs: OfPlaces, step: int, objective: Losses) -> None:
     """Gradients of the losses of items, by one pass."""
-    progress = step / taken[0][0][0].method.steps
+    progress = step / taken[0][0].method.steps
     parts, stacks = [], []
-    for block, some in taken:
-        sites, here = places[block[0].place], pairs[block[0].place]
-        stacks.append(_stacked([s.parameters for s in block]))
-        rows = torch.stack([s.rows[step, some] for s in block])
-        parts.append((here, rows.flatten().numpy(), values_of_items(block[0].method, stacks[-1], sites, here, rows, progress)))
+    for block, some, rows in taken:
+        sites, here = places[block.place], pairs[block.place]
+        stacks.append(block.of(some))
+        drawn = torch.stack([block.starts[i].rows[step, rows] for i in some])
+        parts.append((here, drawn.flatten().numpy(), values_of_items(block.method, stacks[-1], sites, here, drawn, progress)))
     losses: list[Tensor] = []
-    for (block, some), stack, (here, places_of_rows, _), found in zip(taken, stacks, parts, scores(parts), strict=True):
-        method, sites = block[0].method, places[block[0].place]
-        choices = here.choices[torch.from_numpy(places_of_rows)].to(found.device)
-        loss = objective.at(progress)(at_least_single(found), choices).reshape(len(block), -1).mean(1)
+    for (block, some, rows), stack, (here, drawn_rows, _), found in zip(taken, stacks, parts, scores(parts), strict=True):
+        method, sites = block.method, places[block.place]
+        choices = here.choices[torch.from_numpy(drawn_rows)].to(found.device)
+        loss = objective.at(progress)(at_least_single(found), choices).reshape(len(some), -1).mean(1)
         penalty = sum(method.penalty(x, at, progress) for x, at in zip(stack, sites, strict=True))
-        losses.append((loss + penalty) * ((some.stop - some.start) / method.batch))
-    if not all(loss.requires_grad for loss in losses):
-        _give_up_without_gradient([block for block, _ in taken], losses)
+        losses.append((loss + penalty) * ((rows.stop - rows.start) / method.batch))
     graded = [loss.sum() for loss in losses if loss.requires_grad]
     if graded:
         torch.stack(graded).sum().backward()  # type: ignore[no-untyped-call]
-    for (block, some), loss, (here, _, _) in zip(taken, losses, parts, strict=True):
-        for s, x in zip(block, loss.tolist(), strict=True):
-            _note(s, x, step, first=some.start == 0)
-            s.flops += _BACKWARD * here.flops * (some.stop - some.start)
+    for (block, some, rows), loss, (here, _, _) in zip(taken, losses, parts, strict=True):
+        for i, x in zip(some, loss.tolist(), strict=True):
+            start = block.starts[i]
+            _note(start, x, step, first=rows.start == 0)
+            start.flops += _BACKWARD * here.flops * (rows.stop - rows.start)
+            if not loss.requires_grad:
+                start.problem = (
+                    f"the network's answer does not depend on {named(start.place)} by a gradient, so nothing can be trained "
+                    "there; use a method without gradients, such as Selection"
+                )
 
 
 def _note(start: Start, loss: float, step: int, *, first: bool) -> None:
@@ -179,43 +173,28 @@ def _note(start: Start, loss: float, step: int, *, first: bool) -> None:
         start.problem = f"the loss at {named(start.place)} is {loss} in step {step}; try a smaller learning_rate"
 
 
-def _give_up_without_gradient(blocks: Sequence[list[Start]], losses: Sequence[Tensor]) -> None:
-    for block, loss in zip(blocks, losses, strict=True):
-        for s in block:
-            if not loss.requires_grad:
-                s.problem = (
-                    f"the network's answer does not depend on {named(s.place)} by a gradient, so nothing can be trained there; "
-                    "use a method without gradients, such as Selection"
-                )
-
-
-def _check(starts: Sequence[Start], places: Sites, select_by: Ready, loss: Losses, most: int) -> None:
-    """Keep the parameters of items that are better than before on the selection pairs."""
-    blocks, sets = _blocks(starts), range(len(next(iter(select_by.values()))))
+def _check(blocks: Sequence[Block], places: Sites, select_by: Ready, loss: Losses, most: int, *, alone: bool = False) -> None:
+    """Keep the parameters of those that train which are better than before on the selection pairs."""
+    looked_at = [(block, some) for block in blocks if (some := block.training(alone=alone))]
+    penalties, stacks = [], []
     with torch.no_grad():
-        free = [_stacked([s.parameters for s in block]) for block in blocks]
-        penalties, stacks = [], []
-        for block, stack in zip(blocks, free, strict=True):
-            method, sites = block[0].method, places[block[0].place]
-            penalties.append(sum(method.penalty(x, at, 1.0) for x, at in zip(stack, sites, strict=True)))
-            stacks.append([method.hardened(x, at) for x, at in zip(stack, sites, strict=True)])
+        for block, some in looked_at:
+            method, sites, free = block.method, places[block.place], block.of(some)
+            penalties.append(sum(method.penalty(x, at, 1.0) for x, at in zip(free, sites, strict=True)))
+            stacks.append([method.hardened(x, at) for x, at in zip(free, sites, strict=True)])
     trials = [
-        of_items(block[0].method, stack, places[block[0].place], select_by[block[0].place][i], most)
-        for i in sets
-        for block, stack in zip(blocks, stacks, strict=True)
+        of_items(block.method, stack, places[block.place], select_by[block.place][i], most)
+        for i in range(len(next(iter(select_by.values()))))
+        for (block, _), stack in zip(looked_at, stacks, strict=True)
     ]
     found = judged(trials, loss.at(1.0))
-    for n, (block, stack, penalty) in enumerate(zip(blocks, stacks, penalties, strict=True)):
-        here, of_sets = select_by[block[0].place], found[n :: len(blocks)]
+    for n, ((block, some), stack, penalty) in enumerate(zip(looked_at, stacks, penalties, strict=True)):
+        here, of_sets = select_by[block.place], found[n :: len(looked_at)]
         means = np.mean([x.loss.mean(1) for x in of_sets], axis=0) + torch.as_tensor(penalty).cpu().numpy()
-        for i, s in enumerate(block):
-            s.flops += sum(pairs.flops * min(len(pairs), most) for pairs in here)
-            s.consider(means[i], stack, i)
-
-
-def _stacked(items: Sequence[list[Parameters]]) -> list[Parameters]:
-    """At each site the parameters of all items, [items, …]."""
-    return [{k: torch.stack([x[k] for x in of_site]) for k in of_site[0]} for of_site in zip(*items, strict=True)]
+        for place, i in enumerate(some):
+            start = block.starts[i]
+            start.flops += sum(pairs.flops * min(len(pairs), most) for pairs in here)
+            start.consider(means[place], stack, place)
 
 
 def _result(item: Sequence[Start], sites: Sequence[At]) -> Result | AlignmentError:
