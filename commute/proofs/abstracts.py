@@ -10,7 +10,9 @@ from commute.causal.equivalence import compare
 from commute.causal.model import CausalModel
 from commute.causal.tau import Tau
 from commute.errors import ModelError
-from commute.proofs.verdict import Counterexample, Evidence, Role, Variable, Verdict
+from commute.proofs.counterexample import Counterexample
+from commute.proofs.evidence import Evidence
+from commute.proofs.verdict import Role, Variable, Verdict
 
 
 def abstracts(high: CausalModel, low: CausalModel, mapping: Tau | Mapping[str, Any], *, timeout: float = 60.0) -> Verdict:

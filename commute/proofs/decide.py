@@ -5,8 +5,8 @@ from collections.abc import Sequence
 from commute.causal.abstraction import Status
 from commute.proofs.controls import Control, control_level
 from commute.proofs.distinctions import Distinction
+from commute.proofs.evidence import Evidence
 from commute.proofs.slices import Slice, bound
-from commute.proofs.verdict import Evidence
 
 
 def judged_slices(slices: Sequence[Slice], *, at_least: float, confidence: float) -> list[Evidence]:

@@ -19,11 +19,13 @@ from commute.causal.pairs import Pairs
 from commute.models.network import Network
 from commute.proofs.checked import Checked
 from commute.proofs.controls import Claimed, Control, controls
+from commute.proofs.counterexample import Counterexample
 from commute.proofs.decide import decide, judged_controls, judged_distinctions, judged_slices
 from commute.proofs.distinctions import distinctions
+from commute.proofs.evidence import title
 from commute.proofs.readout import read_outs
 from commute.proofs.slices import Slice, by_change, slices_of
-from commute.proofs.verdict import Counterexample, Role, SearchedSite, Variable, Verdict, title
+from commute.proofs.verdict import Role, SearchedSite, Variable, Verdict
 from commute.runs.events import ControlMeasured, Decided, OnEvent, SetVerified, VerificationStarted, ignore
 from commute.runs.files import write_atomically
 from commute.runs.seeds import stream

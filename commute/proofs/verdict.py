@@ -1,7 +1,6 @@
 """Verdicts: what the evidence says of a claim."""
 
 import json
-from collections.abc import Mapping
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Literal
@@ -10,70 +9,13 @@ from commute.alignments.accuracy import Accuracy
 from commute.alignments.binomial import Count
 from commute.causal.abstraction import Status
 from commute.errors import ClaimError
+from commute.proofs.counterexample import Counterexample
+from commute.proofs.evidence import Evidence, Kind
 from commute.runs.files import write_atomically
 
-Level = Literal["exact", "sound", "statistical", "survived"]
 Role = Literal["input", "internal", "output"]
-_VERSION = 1
+_VERSION = 2
 _REASONS = 5  # sentences shown before the rest are counted
-
-
-def title(variables: tuple[str, ...], what: str) -> str:
-    """What was measured, behind the variables interchanged."""
-    return f"{' + '.join(variables)}: {what}" if variables else what
-
-
-@dataclass(frozen=True)
-class Evidence:
-    """One thing that was measured.
-
-    Attributes:
-        kind: a `slice` of the claim, on which it must hold; a `distinction` between values that no answer tells apart, which the
-            feature must make; or a `control`, which must stay below the claim.
-        level: how strong it is, from `exact` over `sound` and `statistical` to `survived`.
-        name: which pairs (`changed`, `False → True`), or which control.
-        variables: the variables interchanged.
-        count: right answers; None where the control could not be made.
-        lower: bound on the rate from below, at the verdict's confidence over all slices.
-        upper: bound from above, likewise.
-        passed: whether it speaks for the claim; None where it decides nothing yet.
-        says: what it means, in a sentence.
-    """
-
-    kind: Literal["slice", "distinction", "control"]
-    level: Level
-    name: str
-    variables: tuple[str, ...]
-    count: Count | None
-    lower: float
-    upper: float
-    passed: bool | None
-    says: str
-
-    @property
-    def title(self) -> str:
-        """The variables interchanged and what was measured."""
-        return title(self.variables, self.name)
-
-
-@dataclass(frozen=True)
-class Counterexample:
-    """A pair on which network and algorithm differ: the first, in the domains' order, of those seen in the worst slice."""
-
-    slice: str
-    base: Mapping[str, Any]
-    sources: Mapping[str, Mapping[str, Any]]
-    expected: Mapping[str, Any]
-    answered: Any
-
-    def __str__(self) -> str:
-        put = "".join(f", {v} from {_shown(source)}" for v, source in self.sources.items())
-        if isinstance(self.answered, Mapping):  # of a causal model: what its setting stands for
-            differs = [v for v in self.expected if self.expected[v] != self.answered.get(v)]
-            stands, said = ({v: side.get(v) for v in differs} for side in (self.answered, self.expected))
-            return f"{self.slice}: {_shown(self.base)} gives {_shown(stands)}, not {_shown(said)}"
-        says = f"the algorithm says {_shown(self.expected)}, the network {self.answered!r}"
-        return f"{self.slice}: base {_shown(self.base)}{put}: {says}"
 
 
 @dataclass(frozen=True)
@@ -96,6 +38,48 @@ class SearchedSite:
     worst: float
 
 
+@dataclass(frozen=True)
+class FittedDims:
+    """One point of the curve of IIA by dims of the search behind the claim: the best at so many dims, on the selection pairs."""
+
+    dims: int
+    iia: float
+
+
+@dataclass(frozen=True)
+class Region:
+    """Inputs on which a claim that is refuted does hold: conditions on the algorithm's variables, all met at once.
+
+    Attributes:
+        conditions: such as `base carry = False` and `source left ≤ 3`; at most three.
+        inside: right answers on pairs that meet them, of pairs that did not choose them.
+        outside: right answers on the others.
+        lower: bound on the IIA inside from below, at the verdict's confidence.
+        upper: bound from above, likewise.
+    """
+
+    conditions: tuple[str, ...]
+    inside: Count
+    outside: Count
+    lower: float
+    upper: float
+
+    def __str__(self) -> str:
+        where = " and ".join(self.conditions)
+        return (
+            f"it does hold where {where}: IIA {self.inside.rate:.4f} [{self.lower:.4f}, {self.upper:.4f}] on {self.inside.total} "
+            f"pairs, against {self.outside.rate:.4f} elsewhere"
+        )
+
+
+@dataclass(frozen=True)
+class ItemCost:
+    """What one item of the battery cost, in module-FLOPs."""
+
+    item: str
+    flops: int
+
+
 @dataclass(frozen=True, repr=False)
 class Verdict:
     """What was found about a claim.
@@ -103,7 +87,7 @@ class Verdict:
     Attributes:
         status: `holds`, `refuted` or `inconclusive`.
         reasons: why, a sentence each.
-        evidence: every slice and control.
+        evidence: everything that was measured.
         accuracy: IIA over the pairs of all sets of variables together; None where nothing was sampled.
         counterexample: a failing pair, if one was seen.
         algorithm: its name.
@@ -116,6 +100,12 @@ class Verdict:
         stated: what is claimed, where it is no IIA.
         candidates: how many alignments the search chose among, if there was one.
         shared: pairs that the search saw too, since the domain has no others of their kind.
+        region: where a refuted claim does hold, if such inputs can be described.
+        curve: IIA by dims of the search, if there was one.
+        costs: of each item of the battery.
+        method: that the search fitted by, if there was one.
+        battery: the items that were measured.
+        tried: how many alignments this one was chosen among by verdicts like this one.
     """
 
     status: Status
@@ -133,6 +123,12 @@ class Verdict:
     stated: str = ""
     candidates: int | None = None
     shared: int = 0
+    region: Region | None = None
+    curve: tuple[FittedDims, ...] = ()
+    costs: tuple[ItemCost, ...] = ()
+    method: str | None = None
+    battery: tuple[str, ...] = ()
+    tried: int = 1
 
     def __bool__(self) -> bool:
         """Whether the claim holds; `refuted` and `inconclusive` are both false."""
@@ -165,24 +161,47 @@ class Verdict:
             told.append(
                 f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs"
             )
+        told += [f"warning: {e.title}: {e.says} ({e.interval})" for e in self.warnings]
+        if self.region is not None:
+            told.append(str(self.region))
         if self.counterexample is not None:
             told.append(f"{'one pair that differs' if self.status == 'holds' else 'counterexample'}: {self.counterexample}")
+            if self.accuracy is not None:
+                told.append(f"replay it: {self.counterexample.replayed_by}")
         return told
 
     @property
     def slices(self) -> tuple[Evidence, ...]:
         """The evidence that is a slice of the claim."""
-        return tuple(e for e in self.evidence if e.kind == "slice")
+        return self._of("slice")
+
+    @property
+    def transitions(self) -> tuple[Evidence, ...]:
+        """The evidence that is a transition between single values."""
+        return self._of("transition")
 
     @property
     def distinctions(self) -> tuple[Evidence, ...]:
         """The evidence that is a distinction between values."""
-        return tuple(e for e in self.evidence if e.kind == "distinction")
+        return self._of("distinction")
 
     @property
     def controls(self) -> tuple[Evidence, ...]:
         """The evidence that is a control."""
-        return tuple(e for e in self.evidence if e.kind == "control")
+        return self._of("control")
+
+    @property
+    def diagnostics(self) -> tuple[Evidence, ...]:
+        """The evidence that is a diagnostic."""
+        return self._of("diagnostic")
+
+    @property
+    def warnings(self) -> tuple[Evidence, ...]:
+        """The diagnostics that found what a reader should know of."""
+        return tuple(e for e in self.evidence if e.warning)
+
+    def _of(self, kind: Kind) -> tuple[Evidence, ...]:
+        return tuple(e for e in self.evidence if e.kind == kind)
 
     def to_json(self) -> str:
         """The verdict as JSON, the same bytes for the same claim and seed. Labels that JSON lacks are written as text."""
@@ -210,9 +229,13 @@ class Verdict:
                     "reasons": tuple(record["reasons"]),
                     "evidence": tuple(_evidence(e) for e in record["evidence"]),
                     "accuracy": record["accuracy"] and _accuracy(record["accuracy"]),
-                    "counterexample": record["counterexample"] and Counterexample(**record["counterexample"]),
+                    "counterexample": record["counterexample"] and _counterexample(record["counterexample"]),
                     "variables": tuple(Variable(**{**v, "parents": tuple(v["parents"])}) for v in record["variables"]),
                     "sites": tuple(SearchedSite(**s) for s in record["sites"]),
+                    "region": record["region"] and _region(record["region"]),
+                    "curve": tuple(FittedDims(**p) for p in record["curve"]),
+                    "costs": tuple(ItemCost(**c) for c in record["costs"]),
+                    "battery": tuple(record["battery"]),
                 }
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -235,5 +258,10 @@ def _accuracy(record: dict[str, Any]) -> Accuracy:
     return Accuracy(**{**record, **counts})
 
 
-def _shown(setting: Mapping[str, Any]) -> str:
-    return ", ".join(f"{v}={x!r}" for v, x in setting.items())
+def _counterexample(record: dict[str, Any]) -> Counterexample:
+    return Counterexample(**{**record, "matters": record["matters"] and tuple(record["matters"])})
+
+
+def _region(record: dict[str, Any]) -> Region:
+    counts = {k: Count(**record[k]) for k in ("inside", "outside")}
+    return Region(**{**record, **counts, "conditions": tuple(record["conditions"])})

@@ -6,7 +6,8 @@ from pathlib import Path
 from jinja2 import Environment, StrictUndefined
 from markupsafe import Markup
 
-from commute.proofs.verdict import Evidence, Verdict
+from commute.proofs.evidence import Evidence
+from commute.proofs.verdict import Verdict
 from commute.report.figures import graph_svg, sites_svg
 from commute.report.rows import rows
 from commute.runs.files import write_atomically

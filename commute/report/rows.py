@@ -4,7 +4,8 @@ from dataclasses import dataclass
 
 from commute.alignments.binomial import Count
 from commute.causal.abstraction import Status
-from commute.proofs.verdict import Evidence, Verdict
+from commute.proofs.evidence import Evidence
+from commute.proofs.verdict import Verdict
 
 
 @dataclass(frozen=True)
