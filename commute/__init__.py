@@ -47,7 +47,7 @@ if TYPE_CHECKING:
     from commute.causal.tau import Tau
     from commute.cli.progress import progress
     from commute.errors import CommuteError, ReplayWarning, SlowWarning
-    from commute.models import zoo
+    from commute.models import organisms, zoo
     from commute.models.ablations import Mean, Noise, Resample, Zero
     from commute.models.answers import Generated, TopToken
     from commute.models.cost import Cost
@@ -57,6 +57,10 @@ if TYPE_CHECKING:
     from commute.models.sweep import Sweep
     from commute.proofs.abstracts import abstracts, equivalent
     from commute.proofs.claim import Claim, claim
+    from commute.proofs.diagnostics import Rival
+    from commute.proofs.paired import PairedComparison, compare_alignments
+    from commute.proofs.refute import Refutation, refute
+    from commute.proofs.replaying import replay
     from commute.proofs.verdict import Verdict
     from commute.proofs.verify import verify
 
@@ -92,12 +96,15 @@ _HOMES = {
     "NonlinearDAS": "alignments.nonlinear",
     "Orthogonal": "alignments.featurizers",
     "PCA": "alignments.featurizers",
+    "PairedComparison": "proofs.paired",
     "Pairs": "causal.pairs",
     "PrincipalComponents": "alignments.principal",
     "Probe": "alignments.probe",
     "Prompt": "models.prompts",
+    "Refutation": "proofs.refute",
     "ReplayWarning": "errors",
     "Resample": "models.ablations",
+    "Rival": "proofs.diagnostics",
     "Search": "alignments.spec",
     "SearchResult": "alignments.result",
     "Selection": "alignments.selection",
@@ -114,6 +121,7 @@ _HOMES = {
     "abstracts": "proofs.abstracts",
     "approximation": "causal.approximate",
     "claim": "proofs.claim",
+    "compare_alignments": "proofs.paired",
     "compare_hypotheses": "alignments.hypotheses",
     "distinguishing_pairs": "causal.distinguishing",
     "equivalent": "proofs.abstracts",
@@ -121,9 +129,12 @@ _HOMES = {
     "from_pyvene": "alignments.from_pyvene",
     "interchange_accuracy": "alignments.accuracy",
     "library": "causal",
+    "organisms": "models",
     "pairs": "causal.designs",
     "progress": "cli.progress",
     "reconstruction_error": "alignments.featurizers",
+    "refute": "proofs.refute",
+    "replay": "proofs.replaying",
     "search": "alignments.search",
     "to_pyvene": "alignments.to_pyvene",
     "verify": "proofs.verify",
@@ -160,12 +171,15 @@ __all__ = [
     "Noise",
     "NonlinearDAS",
     "Orthogonal",
+    "PairedComparison",
     "Pairs",
     "PrincipalComponents",
     "Probe",
     "Prompt",
+    "Refutation",
     "ReplayWarning",
     "Resample",
+    "Rival",
     "Search",
     "SearchResult",
     "Selection",
@@ -182,6 +196,7 @@ __all__ = [
     "abstracts",
     "approximation",
     "claim",
+    "compare_alignments",
     "compare_hypotheses",
     "distinguishing_pairs",
     "equivalent",
@@ -189,9 +204,12 @@ __all__ = [
     "from_pyvene",
     "interchange_accuracy",
     "library",
+    "organisms",
     "pairs",
     "progress",
     "reconstruction_error",
+    "refute",
+    "replay",
     "search",
     "to_pyvene",
     "verify",
@@ -203,7 +221,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'commute' has no attribute {name!r}")
     home = _HOMES[name]
-    if name in ("library", "zoo"):
+    if name in ("library", "organisms", "zoo"):
         return import_module(f"commute.{home}.{name}")
     return getattr(import_module(f"commute.{home}"), name)
 

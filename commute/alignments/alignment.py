@@ -3,19 +3,25 @@
 import json
 from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import accumulate
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from commute.alignments.feature import Feature
-from commute.alignments.featurizers import stored
+from commute.alignments.featurizers import Orthogonal, stored
+from commute.alignments.featurizers.checks import ORTHONORMAL
 from commute.alignments.spec import Found, Search
 from commute.errors import AlignmentError, check, unknown
 from commute.models.sites import Site
 from commute.runs.files import write_atomically
+
+if TYPE_CHECKING:
+    from commute.models.organisms.organism import Subspace
 
 _VERSION = 2
 
@@ -49,6 +55,32 @@ class Alignment(Mapping[str, Feature]):
         if not several:
             raise AlignmentError("the alignment aligns no variable; give at least one, {'variable': Feature(…)}")
         object.__setattr__(self, "features", {v: tuple(fs) for v, fs in several.items()})
+
+    @classmethod
+    def along(cls, subspaces: "Mapping[str, Subspace]") -> "Alignment":
+        """The alignment of variables with subspaces: their sites, and orthonormal directions there.
+
+        Subspaces of one site become dims of one rotation, so they must be orthogonal to each other.
+
+        Raises:
+            AlignmentError: naming subspaces of one site that are not orthogonal, or of vectors of different widths.
+        """
+        if not isinstance(subspaces, Mapping):
+            raise AlignmentError(f"along takes a mapping from variables to subspaces; given {subspaces!r}")
+        check(_oblique(subspaces), AlignmentError, "the alignment")
+        by_site: dict[Site, list[str]] = {}
+        for variable, subspace in subspaces.items():
+            by_site.setdefault(subspace.site, []).append(variable)
+        features: dict[str, Feature] = {}
+        for site, variables in by_site.items():
+            columns = [subspaces[v].directions.detach() for v in variables]
+            rotation = Orthogonal(torch.cat(columns, 1).contiguous())
+            ends = list(accumulate(x.shape[1] for x in columns))
+            features |= {
+                v: Feature(site, rotation, tuple(range(end - x.shape[1], end)))
+                for v, x, end in zip(variables, columns, ends, strict=True)
+            }
+        return cls({v: features[v] for v in subspaces})
 
     def parts(self, variable: str) -> tuple[Feature, ...]:
         """The features of a variable, one at each of its sites."""
@@ -143,6 +175,24 @@ class Alignment(Mapping[str, Feature]):
 
 def _under(prefix: str, tensors: Mapping[str, Tensor]) -> dict[str, Tensor]:
     return {k.removeprefix(prefix): x for k, x in tensors.items() if k.startswith(prefix)}
+
+
+def _oblique(subspaces: "Mapping[str, Subspace]") -> list[str]:
+    """Subspaces of one site that are not orthogonal to each other, or not of the same vectors."""
+    items = list(subspaces.items())
+    problems = []
+    for i, (v, s) in enumerate(items):
+        for w, t in items[:i]:
+            if s.site != t.site:
+                continue
+            x, y = (u.directions.detach().to("cpu", torch.float64) for u in (s, t))
+            if len(x) != len(y):
+                problems.append(
+                    f"{w!r} and {v!r} are of vectors of width {len(y)} and {len(x)} at {s.site}; they must be the same"
+                )
+            elif (cosine := float((x.T @ y).abs().max())) > ORTHONORMAL:
+                problems.append(f"{w!r} and {v!r} are not orthogonal at {s.site}: a cosine is {cosine:.2g}; it must be 0")
+    return problems
 
 
 def _overlaps(features: Mapping[str, Sequence[Feature]]) -> list[str]:

@@ -7,11 +7,11 @@ from typing import Literal, get_args
 import numpy as np
 
 from commute.causal.algebra import remade
-from commute.causal.batches import Batch, Column, joined
+from commute.causal.batches import Batch, Column
 from commute.causal.composed import named
 from commute.causal.domains import Domain, Finite
 from commute.causal.model import CausalModel
-from commute.causal.pairs import Pairs
+from commute.causal.pairs import Pairs, concatenated
 from commute.errors import PairsError, check, unknown
 from commute.runs.seeds import stream
 
@@ -85,7 +85,7 @@ def unseen(draw: Callable[[int], Pairs], model: CausalModel, n: int, seen: Colum
         pending = np.delete(pending, served)
         if not len(pending):
             break
-    return replace(_after_each_other(parts)[place], independent=drawn.independent), len(pending)
+    return replace(concatenated(parts)[place], independent=drawn.independent), len(pending)
 
 
 def held_out(model: CausalModel, part: Part, seed: int) -> CausalModel:
@@ -160,19 +160,3 @@ def _matched(wanted: Column, found: Column) -> tuple[Column, Column]:
     ranked = [side.assign(rank=side.groupby("kind").cumcount()) for side in sides]
     both = ranked[0].merge(ranked[1], on=["kind", "rank"])
     return both["row_x"].to_numpy(), both["row_y"].to_numpy()
-
-
-def _after_each_other(parts: Sequence[Pairs]) -> Pairs:
-    """The rows of several pairs of the same variables."""
-    first = parts[0]
-    return replace(
-        first,
-        base=_stacked([p.base for p in parts]),
-        sources={v: _stacked([p.sources[v] for p in parts]) for v in first.sources},
-        expected=_stacked([p.expected for p in parts]),
-        changed=joined([p.changed for p in parts]),
-    )
-
-
-def _stacked(batches: Sequence[Batch]) -> Batch:
-    return {v: joined([batch[v] for batch in batches]) for v in batches[0]}

@@ -1,12 +1,12 @@
 """Interchange pairs: bases, sources and the algorithm's counterfactual answers."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.batches import Batch, Column, joined, rows_of, take
 from commute.causal.model import CausalModel
 from commute.errors import PairsError, check, unknown
 
@@ -107,6 +107,23 @@ class Pairs:
         )
         _check_expected(read.get(("expected",), {}), found.expected)
         return found
+
+
+def concatenated(parts: Sequence[Pairs]) -> Pairs:
+    """The rows of several pairs of the same variables, in order."""
+    first = parts[0]
+    return Pairs(
+        _rows([p.base for p in parts]),
+        {v: _rows([p.sources[v] for p in parts]) for v in first.sources},
+        _rows([p.expected for p in parts]),
+        joined([p.changed for p in parts]),
+        first.design,
+        all(p.independent for p in parts),
+    )
+
+
+def _rows(batches: Sequence[Batch]) -> Batch:
+    return {v: joined([batch[v] for batch in batches]) for v in batches[0]}
 
 
 def _columns(model: CausalModel) -> dict[str, tuple[str, ...]]:

@@ -90,6 +90,19 @@ def run(target: str, parameters: tuple[str, ...], seed: int, runs: Path, as_json
     return next(code for code in _WORST_FIRST if code in codes)
 
 
+@cli.command()
+@click.argument("folder", metavar="RUN", type=click.Path(path_type=Path))
+def replay(folder: Path) -> int:
+    """Carry out the counterexample of a run again; RUN is the run's folder.
+
+    The claim is made anew from its file, which must not have changed. Exit codes: 0 the answers are as recorded, 1 they are not,
+    2 it cannot be replayed.
+    """
+    from commute.cli.replay import replay_run
+
+    return replay_run(folder)
+
+
 def _run(claim: "Claim", name: str, asked: Asked, file: Path | None = None, parameters: dict[str, str] | None = None) -> int:
     """Run one claim, tell its verdict, write its report; the exit code."""
     from contextlib import nullcontext
@@ -105,7 +118,7 @@ def _run(claim: "Claim", name: str, asked: Asked, file: Path | None = None, para
     with nullcontext(ignore) if asked.as_json else progress(Console(stderr=True)) as listen:
         done = run_claim(claim, seed=asked.seed, runs=asked.runs, name=name, file=file, parameters=parameters, on_event=listen)
     assert done.folder is not None  # noqa: S101  # runs is given
-    write_page(done.verdict, done.folder / "report.html")
+    write_page(done.verdict, done.folder / "report.html", json.loads((done.folder / "run.json").read_text()))
     if asked.as_json:
         click.echo(
             json.dumps({"claim": name, "folder": str(done.folder), **json.loads(done.verdict.to_json())}, ensure_ascii=False)

@@ -1,6 +1,6 @@
 """Claims: an algorithm, a network, and where or how to look for their alignment."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import isfunction
 from pathlib import Path
@@ -9,10 +9,12 @@ from typing import Any
 from commute.alignments.alignment import Alignment
 from commute.alignments.spec import Search, undefined
 from commute.causal.model import CausalModel
-from commute.errors import ClaimError, check, not_counts, unknown
+from commute.errors import ClaimError, check, not_counts
 from commute.models.network import Network
-from commute.proofs.judge import BATTERIES, Battery
+from commute.proofs.battery import Battery, battery_problems
+from commute.proofs.diagnostics import Rival, rival_problems
 from commute.proofs.run import run_claim
+from commute.proofs.sampling import Sampling, Until
 from commute.proofs.verdict import Verdict
 from commute.runs.events import OnEvent, ignore
 
@@ -29,7 +31,11 @@ class Claim:
         at_least: the interchange intervention accuracy that every slice must have.
         confidence: of the verdict.
         n: fresh pairs for each set of variables.
-        battery: `standard` with controls, or `quick` without, which never gives `holds`.
+        battery: `quick`, `standard` or `thorough`, or a list of items; see `verify`.
+        until: stop drawing pairs when the claim is decided, or when bounds are so close.
+        at_most: pairs for each set of variables with `until`.
+        tried: how many alignments this one was chosen among by their verdicts.
+        rivals: other algorithms with the same inputs and outputs, by name; see `Rival`.
 
     Raises:
         ClaimError: listing everything that is wrong.
@@ -43,6 +49,10 @@ class Claim:
     confidence: float = field(default=0.99, kw_only=True)
     n: int = field(default=4000, kw_only=True)
     battery: Battery = field(default="standard", kw_only=True)
+    until: Until | None = field(default=None, kw_only=True)
+    at_most: int | None = field(default=None, kw_only=True)
+    tried: int = field(default=1, kw_only=True)
+    rivals: Mapping[str, CausalModel | Rival] = field(default_factory=dict, kw_only=True)
 
     def __post_init__(self) -> None:
         check(self._problems(), ClaimError, "the claim")
@@ -64,15 +74,25 @@ class Claim:
         for name, share in (("at_least", self.at_least), ("confidence", self.confidence)):
             if not isinstance(share, (int, float)) or not 0 < share < 1:
                 problems.append(f"{name} must lie between 0 and 1; given {share!r}")
-        if self.battery not in BATTERIES:
-            problems.append(unknown("battery", self.battery, BATTERIES))
-        problems += not_counts(n=self.n)
+        problems += battery_problems(self.battery) + self.sampling.problems() + not_counts(tried=self.tried)
         if not problems and self.search is not None:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:
             problems += undefined(list(self.alignment), self.algorithm)
             problems += self.network.unknown_sites(self.alignment.sites)
+        if not problems:
+            problems += rival_problems(self.rivals, self.algorithm, self.variables)
         return problems
+
+    @property
+    def variables(self) -> tuple[str, ...]:
+        """The variables that are claimed to be in the network."""
+        return tuple(self.search.variables if self.alignment is None and self.search else self.alignment or ())
+
+    @property
+    def sampling(self) -> Sampling:
+        """How many pairs are drawn."""
+        return Sampling(self.n, self.until, self.at_most)
 
     def verify(self, *, seed: int = 0, runs: str | Path | None = None, on_event: OnEvent = ignore) -> Verdict:
         """Search if need be, then judge on fresh pairs; with `runs`, keep the run in a folder of it and continue one begun there.

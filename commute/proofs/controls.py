@@ -1,8 +1,7 @@
 """Controls: what must not do as well as the claim for the claim to mean anything."""
 
-from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import dataclass, replace
-from pathlib import Path
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import replace
 
 import numpy as np
 import torch
@@ -20,57 +19,19 @@ from commute.causal.permuted import permutations
 from commute.errors import AlignmentError, CommuteError, PairsError
 from commute.models.network import Network
 from commute.models.reinitialised import reinitialised
-from commute.runs.events import OnEvent
+from commute.proofs.battery import Item
+from commute.proofs.claimed import Claimed
+from commute.proofs.control import Control
+from commute.proofs.shuffled import shuffled_sources
 from commute.runs.seeds import stream, torch_seed
 
-KINDS = 3  # random subspace, re-initialised network, permuted algorithm
 SHUFFLES = 5  # copies at most, over which the control is an average
 RANDOM_SUBSPACES = 5  # draws, over which the control is an average
 
 
-@dataclass(frozen=True)
-class Control:
-    """How one variable's interchange does where it should not.
-
-    Attributes:
-        name: what was put in place of the claim's network, subspace or algorithm.
-        variable: the variable interchanged.
-        count: right answers on fresh balanced pairs; None where the control cannot be made.
-        says: what it means, in a sentence.
-    """
-
-    name: str
-    variable: str
-    count: Count | None
-    says: str
-
-
-@dataclass(frozen=True)
-class Claimed:
-    """What the controls are held against."""
-
-    algorithm: CausalModel
-    network: Network
-    alignment: Alignment
-    fresh: Unseen  # draws pairs that the claim's search did not see
-    n: int
-    seed: int
-    at_least: float
-    confidence: float
-    on_event: OnEvent
-    runs: Path | None = None  # a folder in which items of searches are kept
-
-
 def control_level(confidence: float, variables: int) -> float:
     """The confidence of each control's bounds, so that the bounds of all controls of all variables hold at once."""
-    return 1 - (1 - confidence) / (KINDS * max(variables, 1))
-
-
-def controls(claimed: Claimed) -> Iterator[list[Control]]:
-    """The controls one after the other, each over all aligned variables."""
-    yield _random_subspace(claimed)
-    yield _reinitialised(claimed)
-    yield _permuted(claimed)
+    return 1 - (1 - confidence) / (len(CONTROLS) * max(variables, 1))
 
 
 def _random_subspace(claimed: Claimed) -> list[Control]:
@@ -169,6 +130,7 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
         return claimed.alignment, "the same features"
     again = replace(claimed.alignment.found.search, sites=[claimed.alignment.found.place], halving=None)
     found = run_search(again, algorithm, network, seed=claimed.seed, control=name, runs=claimed.runs, on_event=claimed.on_event)
+    claimed.meter.add(f"{name}: search", sum(c.flops for c in found.candidates))
     return found.best, "the same search"
 
 
@@ -177,5 +139,14 @@ def _counts(claimed: Claimed, fresh: Unseen, network: Network, alignment: Alignm
     counts = {}
     for variable in alignment:
         drawn = fresh.pairs([variable], claimed.n, stream(claimed.seed, "control", name, "pairs", variable))
-        counts[variable] = count(agreement(network, alignment, drawn))
+        with claimed.meter.of(name.rstrip(" 0123456789")):
+            counts[variable] = count(agreement(network, alignment, drawn))
     return counts
+
+
+CONTROLS: Mapping[Item, Callable[[Claimed], list[Control]]] = {
+    "random subspace": _random_subspace,
+    "re-initialised network": _reinitialised,
+    "permuted algorithm": _permuted,
+    "shuffled sources": shuffled_sources,
+}

@@ -18,10 +18,11 @@ from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.models.network import Network
+from commute.proofs.claimed import Claimed
 from commute.runs.seeds import stream
 
 _BASES = 1024  # inputs in which values may act differently
-_READ = 2000  # inputs whose values are read, at most
+_READ = 2000  # inputs whose values are read
 
 
 @dataclass(frozen=True)
@@ -33,20 +34,21 @@ class Distinction:
     count: Count
 
 
-def distinctions(algorithm: CausalModel, network: Network, alignment: Alignment, n: int, seed: int) -> Iterator[Distinction]:
+def distinctions(claimed: Claimed) -> Iterator[Distinction]:
     """For each aligned variable that has values which no answer tells apart, how they are read from its feature."""
     from scipy.spatial import cKDTree
 
+    algorithm, network, alignment = claimed.algorithm, claimed.network, claimed.alignment
     for variable in alignment:
         domain = algorithm.domain(variable)
         if not isinstance(domain, Finite):
             continue
-        generator = stream(seed, "verify", "distinctions", variable)
+        generator = stream(claimed.seed, "verify", "distinctions", variable)
         alike = _alike(algorithm, variable, domain, generator)
         if not alike.any():
             continue
         inputs = ByValue(Inputs(algorithm), (variable,))
-        drawn = [algorithm.labels(inputs.sample(generator, min(n, _READ))) for _ in range(2)]
+        drawn = [algorithm.labels(inputs.sample(generator, _READ)) for _ in range(2)]
         values = [domain.encode(algorithm.solve(x)[variable]) for x in drawn]
         known, asked = (_held(network, alignment, variable, x) for x in drawn)
         nearest = cKDTree(known).query(asked)[1]

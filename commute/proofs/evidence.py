@@ -54,6 +54,8 @@ class Evidence:
     @property
     def interval(self) -> str:
         """The bounds, to read."""
+        if self.level == "survived" and self.count is not None:
+            return f"{self.count.total - self.count.correct} of {self.count.total} failed"
         if self.unit:
             return f"{self.lower:.3g} to {self.upper:.3g} {self.unit}"
         return "–" if self.count is None else f"{self.lower:.4f} to {self.upper:.4f}"

@@ -1,41 +1,60 @@
-"""Judging an alignment on fresh pairs, slice by slice and against controls."""
+"""Judging an alignment: the items of a battery measured one after the other, and what follows from them."""
 
-from collections.abc import Sequence
-from dataclasses import replace
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import AbstractContextManager, nullcontext
+from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Literal, get_args
 
 import numpy as np
 
-from commute.alignments.accuracy import Accuracy, agrees, check_labels, interchanged
+from commute.alignments.accuracy import Accuracy, agrees
 from commute.alignments.alignment import Alignment
-from commute.alignments.binomial import count
+from commute.alignments.binomial import Count
 from commute.alignments.drawing import Unseen
 from commute.alignments.variable_sets import variable_sets
-from commute.causal.batches import Batch
-from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
-from commute.causal.pairs import Pairs
 from commute.models.network import Network
-from commute.proofs.checked import Checked
-from commute.proofs.controls import Claimed, Control, controls
-from commute.proofs.counterexample import Counterexample
+from commute.proofs.battery import SAMPLED, Battery, Item, items_of
+from commute.proofs.checked import Checked, Sampler
+from commute.proofs.claimed import Claimed
+from commute.proofs.controls import CONTROLS
 from commute.proofs.decide import decide, judged_controls, judged_distinctions, judged_slices
+from commute.proofs.diagnostics import DIAGNOSTICS, Rival
 from commute.proofs.distinctions import distinctions
-from commute.proofs.evidence import title
+from commute.proofs.evidence import Evidence
+from commute.proofs.failing import counterexample_of, region_of
+from commute.proofs.interchanging import alone, interchange, remainder_exchanged
+from commute.proofs.meter import Meter
+from commute.proofs.pairs_file import write_pairs
 from commute.proofs.readout import read_outs
-from commute.proofs.slices import Slice, by_change, slices_of
-from commute.proofs.verdict import Role, SearchedSite, Variable, Verdict
-from commute.runs.events import ControlMeasured, Decided, OnEvent, SetVerified, VerificationStarted, ignore
-from commute.runs.files import write_atomically
-from commute.runs.seeds import stream
+from commute.proofs.refute import refute
+from commute.proofs.sampling import Sampling
+from commute.proofs.verdict import FittedDims, Role, SearchedSite, Variable, Verdict
+from commute.runs.events import ControlMeasured, Decided, OnEvent, VerificationStarted, ignore
 
-if TYPE_CHECKING:
-    import pandas as pd
+_SEARCHING: tuple[Item, ...] = ("random subspace", "re-initialised network", "permuted algorithm", "stability")
+_SHARE = 4  # the claim's pairs of a variable, as a multiple of those of a control or diagnostic
 
-Battery = Literal["quick", "standard"]
-BATTERIES: tuple[Battery, ...] = get_args(Battery)
-_ALONE = "no intervention"
+
+@dataclass(frozen=True)
+class Judging:
+    """How a claim is judged; see `verify`."""
+
+    at_least: float
+    confidence: float
+    battery: Battery
+    sampling: Sampling
+    seed: int
+    tried: int = 1
+    rivals: Mapping[str, Rival] = field(default_factory=dict)
+
+
+@dataclass(frozen=True)
+class Searched:
+    """What the search for the alignment saw, to be shown with the verdict."""
+
+    sites: tuple[SearchedSite, ...] = ()
+    curve: tuple[FittedDims, ...] = ()
 
 
 def judge(
@@ -43,138 +62,143 @@ def judge(
     network: Network,
     alignment: Alignment,
     *,
-    at_least: float,
-    confidence: float,
-    battery: Battery,
-    n: int,
-    seed: int,
-    sites: Sequence[SearchedSite] = (),
+    how: Judging,
+    searched: Searched | None = None,
     pairs_to: Path | None = None,
     runs: Path | None = None,
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Judge a claim as `verify` says.
 
-    `sites` are shown with it, the pairs are written to `pairs_to` as parquet, and what controls find is kept in `runs`.
+    What was `searched` is shown with it, pairs are written to `pairs_to` as parquet, and what controls find is kept in `runs`.
     """
-    fresh = Unseen.of(algorithm, alignment.found)
-    alone = _alone(fresh, network, alignment, n, seed)
-    sets = variable_sets(list(alignment))
-    on_event(VerificationStarted(n * len(sets)))
-    checked = []
-    for variables in sets:
-        drawn = fresh.pairs(variables, n, stream(seed, "verify", *variables))
-        checked.append(_interchanged(algorithm, network, alignment, drawn))
-        on_event(SetVerified(variables, float(checked[-1].right.mean())))
-    others = list(read_outs(fresh, network, alignment, n, seed))
-    if len(alignment) > 1:
-        others.append(_remainder_exchanged(fresh, network, alignment, n, seed))
-    everything = [alone, *checked, *others]
-    if pairs_to is not None:
-        _write_pairs(everything, pairs_to)
-    claimed = Claimed(algorithm, network, alignment, replace(fresh), max(n // 4, 1), seed, at_least, confidence, on_event, runs)
-    slices = [s for c in everything for s in c.slices]
-    told_apart = list(distinctions(algorithm, network, alignment, n, seed))
-    measured = _measured(claimed) if battery == "standard" else []
-    evidence = (
-        *judged_slices(slices, at_least=at_least, confidence=confidence),
-        *judged_distinctions(told_apart, at_least=at_least, confidence=confidence),
-        *judged_controls(measured, at_least=at_least, confidence=confidence),
+    items, searched = items_of(how.battery), searched or Searched()
+    claimed = Claimed(
+        algorithm,
+        network,
+        alignment,
+        Unseen.of(algorithm, alignment.found),
+        n=max(how.sampling.n // _SHARE, 1),
+        seed=how.seed,
+        at_least=how.at_least,
+        confidence=1 - (1 - how.confidence) / how.tried,
+        on_event=on_event,
+        runs=runs,
+        rivals=how.rivals,
     )
-    status, reasons = decide(evidence, at_least=at_least)
+    checked = _checked(claimed, items, how.sampling)
+    everything = [c for several in checked.values() for c in several]
+    shared = claimed.fresh.shared  # by the claim's own pairs; what follows draws others
+    if pairs_to is not None:
+        write_pairs(everything, pairs_to)
+    evidence = (
+        *judged_slices(
+            [s for c in everything for s in c.slices], by=how.sampling.by, at_least=how.at_least, confidence=claimed.confidence
+        ),
+        *_measured(claimed, items),
+    )
+    status, reasons = decide(evidence, items, at_least=how.at_least)
     on_event(Decided(status))
     return Verdict(
         status=status,
         reasons=reasons,
         evidence=evidence,
-        accuracy=_pooled(network, checked, confidence),
-        counterexample=_counterexample(algorithm, everything, {e.title for e in evidence if e.passed is False}),
+        accuracy=_pooled(network, checked["interchange"], claimed.confidence, fixed=how.sampling.until is None),
+        counterexample=counterexample_of(claimed, everything, evidence),
         algorithm=algorithm.name,
         network=network.name,
         variables=tuple(_variable(algorithm, alignment, v) for v in algorithm.graph),
-        sites=tuple(sites),
-        at_least=at_least,
-        confidence=confidence,
-        seed=seed,
+        sites=searched.sites,
+        at_least=how.at_least,
+        confidence=how.confidence,
+        seed=how.seed,
         candidates=alignment.found.candidates if alignment.found else None,
-        shared=fresh.shared,
+        shared=shared,
+        region=region_of(claimed, everything, evidence) if status == "refuted" else None,
+        curve=searched.curve,
+        costs=claimed.meter.costs,
+        method=type(alignment.found.search.method).__name__ if alignment.found else None,
+        battery=items,
+        tried=how.tried,
     )
 
 
-def _alone(fresh: Unseen, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
-    """The network as it is, on uniformly drawn inputs."""
-    algorithm = fresh.drawn_from
-    drawn = algorithm.labels(Inputs(algorithm).sample(stream(seed, "verify", _ALONE), n))
-    network.check_deterministic(drawn, alignment.sites)
-    solved = algorithm.solve(drawn)
-    expected = {v: solved[v] for v in algorithm.outputs}
-    answered = network.run(drawn)
-    check_labels(algorithm, answered)
-    right = agrees(answered, expected)
-    part = Slice((), _ALONE, np.arange(n), count(right), "left alone, the network answers as the algorithm")
-    alone = Pairs(drawn, {}, expected, np.zeros(n, dtype=bool), "uniform", independent=True)
-    return Checked(_ALONE, alone, answered, right, [part])
+def _checked(claimed: Claimed, items: Sequence[Item], sampling: Sampling) -> dict[Item, list[Checked]]:
+    """The claim's own pairs, by item."""
+    samplers = [(item, s) for item in SAMPLED if item in items for s in _SAMPLERS[item](claimed)]
+    claimed.on_event(VerificationStarted(sampling.most * sum(item == "interchange" for item, _ in samplers)))
+    metered = [_metered(sampler, item, claimed.meter) for item, sampler in samplers]
+    done = sampling.drawn(metered, at_least=claimed.at_least, confidence=claimed.confidence)
+    found: dict[Item, list[Checked]] = {}
+    for (item, _), checked in zip(samplers, done, strict=True):
+        found.setdefault(item, []).append(checked)
+    return found
 
 
-def _interchanged(algorithm: CausalModel, network: Network, alignment: Alignment, drawn: Pairs) -> Checked:
-    answered = interchanged(network, alignment, drawn)
-    right = agrees(answered, drawn.expected)
-    return Checked(" + ".join(drawn.variables), drawn, answered, right, slices_of(algorithm, drawn, right))
+def _metered(sampler: Sampler, item: Item, meter: Meter) -> Sampler:
+    def draw(n: int) -> Checked:
+        with meter.of(item):
+            return sampler.draw(n)
+
+    return Sampler(sampler.what, draw)
 
 
-def _remainder_exchanged(fresh: Unseen, network: Network, alignment: Alignment, n: int, seed: int) -> Checked:
-    """One input's aligned variables, all of them, in another input: the rest must not matter more than the algorithm says.
-
-    With one aligned variable these are the pairs of that variable.
-    """
-    variables = tuple(alignment)
-    drawn = fresh.pairs(variables, n, stream(seed, "verify", "remainder"), one_source=True)
-    answered = interchanged(network, alignment, drawn)
-    right = agrees(answered, drawn.expected)
-    says = "with all that is not aligned taken from another input the network answers as the algorithm, where holding the rest"
-    kinds = ("remainder exchanged, changed", "remainder exchanged, unchanged")
-    return Checked("remainder exchanged", drawn, answered, right, by_change(variables, drawn.changed, right, kinds, says))
+def _remainders(claimed: Claimed) -> Iterator[Sampler]:
+    if len(claimed.alignment) > 1:
+        yield remainder_exchanged(claimed)
 
 
-def _measured(claimed: Claimed) -> list[Control]:
-    measured = []
-    for group in controls(claimed):
-        measured += group
-        rates = [c.count.rate for c in group if c.count]
-        if rates:
-            claimed.on_event(ControlMeasured(group[0].name, max(rates)))
-    return measured
+def _survived(claimed: Claimed) -> Iterator[Evidence]:
+    """A search for a failing pair, of any set of variables; what it finds enters no interval."""
+    found = refute(claimed.algorithm, claimed.network, claimed.alignment, seed=claimed.seed)
+    says = "pairs of every set of variables, drawn until one fails" + (
+        f": {found.counterexample}" if found.counterexample else ""
+    )
+    right = Count(found.screened - found.failing, found.screened)
+    name, warning = "counterexample search", found.counterexample is not None
+    yield Evidence("diagnostic", "survived", name, tuple(claimed.alignment), right, 0.0, 1.0, None, says, warning)
 
 
-def _pooled(network: Network, checked: Sequence[Checked], confidence: float) -> Accuracy:
-    """IIA over the pairs of all sets of variables together."""
+_SAMPLERS: Mapping[Item, Callable[[Claimed], Iterator[Sampler]]] = {
+    "no intervention": lambda claimed: iter([alone(claimed)]),
+    "interchange": lambda claimed: (interchange(claimed, chosen) for chosen in variable_sets(list(claimed.alignment))),
+    "read-out": read_outs,
+    "remainder exchanged": _remainders,
+}
+
+
+def _measured(claimed: Claimed, items: Sequence[Item]) -> Iterator[Evidence]:
+    """Everything but the claim's own pairs."""
+    if "distinctions" in items:
+        with claimed.meter.of("distinctions"):
+            yield from judged_distinctions(list(distinctions(claimed)), at_least=claimed.at_least, confidence=claimed.confidence)
+    controls = []
+    for name, control in CONTROLS.items():
+        if name in items:
+            with _meter(claimed, name):
+                group = control(claimed)
+            controls += group
+            if any(c.count for c in group):
+                claimed.on_event(ControlMeasured(name, max(c.count.rate for c in group if c.count)))
+    yield from judged_controls(controls, at_least=claimed.at_least, confidence=claimed.confidence)
+    for name, diagnostic in {**DIAGNOSTICS, "counterexample search": _survived}.items():
+        if name in items:
+            with _meter(claimed, name):
+                found = list(diagnostic(claimed))
+            yield from found
+
+
+def _meter(claimed: Claimed, item: Item) -> AbstractContextManager[None]:
+    """Counts an item; those that search count for themselves, since counting slows training down."""
+    return nullcontext() if item in _SEARCHING else claimed.meter.of(item)
+
+
+def _pooled(network: Network, checked: Sequence[Checked], confidence: float, *, fixed: bool) -> Accuracy:
+    """IIA over the pairs of all sets of variables together; without an interval where their number hung on the answers."""
     right = np.concatenate([c.right for c in checked])
     changed = np.concatenate([c.pairs.changed for c in checked])
-    alone = np.concatenate([agrees(network.run(c.pairs.base), c.pairs.expected) for c in checked])
-    return Accuracy.of(right, alone, changed, independent=True, confidence=confidence)
-
-
-def _counterexample(algorithm: CausalModel, checked: Sequence[Checked], refuted: set[str]) -> Counterexample | None:
-    """Of the worst slice, among the refuted ones if there are any, the failing pair that comes first in the domains' order."""
-    parts = [(c, s) for c in checked for s in c.slices if s.count.correct < s.count.total]
-    if not parts:
-        return None
-    worst, part = min(parts, key=lambda found: (title(found[1].variables, found[1].kind) not in refuted, found[1].count.rate))
-    failing = part.rows[~worst.right[part.rows]]
-    batches = [worst.pairs.base, *worst.pairs.sources.values()]
-    keys = [algorithm.domain(v).encode(batch[v][failing]) for batch in batches for v in algorithm.inputs]
-    row = int(failing[np.lexsort(keys[::-1])[0]])
-    return Counterexample(
-        title(part.variables, part.kind),
-        _setting(worst.pairs.base, row),
-        {v: _setting(source, row) for v, source in worst.pairs.sources.items()},
-        _setting(worst.pairs.expected, row),
-        _setting(worst.answered, row) if isinstance(worst.answered, dict) else worst.answered[row : row + 1].tolist()[0],
-    )
-
-
-def _setting(batch: Batch, row: int) -> dict[str, Any]:
-    return {v: column[row : row + 1].tolist()[0] for v, column in batch.items()}
+    unpatched = np.concatenate([agrees(network.run(c.pairs.base), c.pairs.expected) for c in checked])
+    return Accuracy.of(right, unpatched, changed, independent=fixed, confidence=confidence)
 
 
 def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variable:
@@ -184,23 +208,3 @@ def _variable(algorithm: CausalModel, alignment: Alignment, name: str) -> Variab
     }
     feature = " + ".join(map(str, alignment.parts(name))) if name in alignment else None
     return Variable(name, roles.get(name, "input"), tuple(algorithm.graph.predecessors(name)), feature)
-
-
-def _write_pairs(checked: Sequence[Checked], path: Path) -> None:
-    """One row a pair: what was done with it, the pair as in `Pairs.to_frame`, the network's answer and whether it is right."""
-    import pandas as pd
-
-    frame = pd.concat([_frame(c) for c in checked], ignore_index=True).convert_dtypes()
-    for name in frame.select_dtypes(object).columns:  # labels that parquet has no type for
-        frame[name] = frame[name].map(repr)
-    write_atomically(path, frame.to_parquet(index=False))
-
-
-def _frame(checked: Checked) -> "pd.DataFrame":
-    frame = checked.pairs.to_frame()
-    answered = checked.answered if isinstance(checked.answered, dict) else {next(iter(checked.pairs.expected)): checked.answered}
-    frame.insert(0, "what", checked.what)
-    for output, column in answered.items():
-        frame[f"answered.{output}"] = column
-    frame["right"] = checked.right
-    return frame

@@ -6,15 +6,18 @@ from dataclasses import asdict, dataclass
 from hashlib import sha256
 from importlib.metadata import version
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.fingerprint import fingerprint
+from commute.alignments.result import SearchResult
 from commute.alignments.search import run_search
 from commute.alignments.training import named
 from commute.errors import ClaimError
-from commute.proofs.judge import judge
-from commute.proofs.verdict import SearchedSite, Verdict
+from commute.proofs.battery import items_of
+from commute.proofs.diagnostics import as_rival, rival_record
+from commute.proofs.judge import Judging, Searched, judge
+from commute.proofs.verdict import FittedDims, SearchedSite, Verdict
 from commute.runs.directory import RunDirectory
 from commute.runs.events import Event, OnEvent, ignore
 from commute.runs.provenance import git_state
@@ -58,12 +61,12 @@ def run_claim(
     """
     seed = plain_seed(seed)
     if runs is None:
-        alignment, sites = _found(made, seed, None, on_event)
-        return ClaimRun(_judged(made, alignment, sites, seed, None, on_event), None, resumed=False)
+        alignment, searched = _found(made, seed, None, on_event)
+        return ClaimRun(_judged(made, alignment, searched, seed, None, on_event), None, resumed=False)
     hashes = fingerprint(made.algorithm, made.network, made.alignment, made.search)
     if file is not None:
         hashes["file"] = sha256(file.read_bytes()).hexdigest()
-    settings = {"at_least": made.at_least, "confidence": made.confidence, "battery": made.battery, "n": int(made.n), "seed": seed}
+    settings = {**_settings(made), "seed": seed}
     run = RunDirectory.open(Path(runs), name or made.algorithm.name, {**settings, **hashes, "version": version("commute")})
     if run.has("verdict.json"):
         return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)
@@ -78,56 +81,78 @@ def run_claim(
 
     if run.has("search.json") and run.has("alignment/alignment.json"):
         alignment = Alignment.load(run.folder / "alignment")
-        sites = _read_sites(run)
+        searched = _read_searched(run)
     else:
-        alignment, sites = _found(made, seed, run.folder, tell)
+        alignment, searched = _found(made, seed, run.folder, tell)
         alignment.save(run.folder / "alignment")
-        run.write("search.json", json.dumps([asdict(site) for site in sites], indent=2) + "\n")
-    verdict = _judged(made, alignment, sites, seed, run.folder, tell)
+        run.write("search.json", json.dumps(asdict(searched), indent=2) + "\n")
+    verdict = _judged(made, alignment, searched, seed, run.folder, tell)
     verdict.save(run.folder)
     run.end()
     return ClaimRun(verdict, run.folder, resumed=False)
 
 
-def _found(made: "Claim", seed: int, runs: Path | None, on_event: OnEvent) -> tuple[Alignment, tuple[SearchedSite, ...]]:
+def _settings(made: "Claim") -> dict[str, Any]:
+    """What a verdict depends on, beside what is hashed."""
+    return {
+        "at_least": made.at_least,
+        "confidence": made.confidence,
+        "battery": items_of(made.battery),
+        "n": int(made.n),
+        "until": made.until,
+        "at_most": None if made.at_most is None else int(made.at_most),
+        "tried": int(made.tried),
+        "rivals": {name: rival_record(rival) for name, rival in made.rivals.items()},
+    }
+
+
+def _found(made: "Claim", seed: int, runs: Path | None, on_event: OnEvent) -> tuple[Alignment, Searched]:
     if made.search is None:
         assert made.alignment is not None  # noqa: S101  # a claim has one or the other
-        return made.alignment, ()
+        return made.alignment, Searched()
     result = run_search(made.search, made.algorithm, made.network, seed=seed, runs=runs, on_event=on_event)
     best = {c.place: c for c in sorted(result.candidates, key=lambda c: c.worst)}  # the best of each place comes last
     order = [c for c in result.candidates if best[c.place] is c]
     sites = (SearchedSite(named(c.place), v, c.selection[v,].rate, c.worst) for c in order for v in made.search.variables)
-    return result.best, tuple(sites)
+    return result.best, Searched(tuple(sites), _curve(result))
 
 
-def _read_sites(run: RunDirectory) -> tuple[SearchedSite, ...]:
+def _curve(result: SearchResult) -> tuple[FittedDims, ...]:
+    curve = result.curve().dropna()
+    return tuple(FittedDims(int(dims), float(iia)) for dims, iia in zip(curve["dims"], curve["iia"], strict=True))
+
+
+def _read_searched(run: RunDirectory) -> Searched:
     try:
-        return tuple(SearchedSite(**row) for row in json.loads(run.read("search.json")))
-    except (ValueError, TypeError) as error:
+        record = json.loads(run.read("search.json"))
+        sites = tuple(SearchedSite(**row) for row in record["sites"])
+        return Searched(sites, tuple(FittedDims(**point) for point in record["curve"]))
+    except (ValueError, TypeError, KeyError) as error:
         raise ClaimError(
             f"{run.folder / 'search.json'} is not as written ({error}); remove {run.folder} to start anew"
         ) from error
 
 
 def _judged(
-    made: "Claim",
-    alignment: Alignment,
-    sites: tuple[SearchedSite, ...],
-    seed: int,
-    folder: Path | None,
-    on_event: OnEvent,
+    made: "Claim", alignment: Alignment, searched: Searched, seed: int, folder: Path | None, on_event: OnEvent
 ) -> Verdict:
+    how = Judging(
+        made.at_least,
+        made.confidence,
+        made.battery,
+        made.sampling,
+        seed,
+        made.tried,
+        {name: as_rival(rival) for name, rival in made.rivals.items()},
+    )
+    pairs_to = folder and folder / "pairs.parquet"
     return judge(
         made.algorithm,
         made.network,
         alignment,
-        at_least=made.at_least,
-        confidence=made.confidence,
-        battery=made.battery,
-        n=made.n,
-        seed=seed,
-        sites=sites,
-        pairs_to=folder and folder / "pairs.parquet",
+        how=how,
+        searched=searched,
+        pairs_to=pairs_to,
         runs=folder,
         on_event=on_event,
     )

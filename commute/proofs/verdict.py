@@ -1,7 +1,7 @@
 """Verdicts: what the evidence says of a claim."""
 
 import json
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, field
 from pathlib import Path
 from typing import Any, Literal
 
@@ -102,7 +102,7 @@ class Verdict:
         shared: pairs that the search saw too, since the domain has no others of their kind.
         region: where a refuted claim does hold, if such inputs can be described.
         curve: IIA by dims of the search, if there was one.
-        costs: of each item of the battery.
+        costs: of each item of the battery; the first passes through a network are more, since it is then watched.
         method: that the search fitted by, if there was one.
         battery: the items that were measured.
         tried: how many alignments this one was chosen among by verdicts like this one.
@@ -125,7 +125,7 @@ class Verdict:
     shared: int = 0
     region: Region | None = None
     curve: tuple[FittedDims, ...] = ()
-    costs: tuple[ItemCost, ...] = ()
+    costs: tuple[ItemCost, ...] = field(default=(), compare=False)
     method: str | None = None
     battery: tuple[str, ...] = ()
     tried: int = 1

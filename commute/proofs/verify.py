@@ -1,12 +1,15 @@
 """Verifying an alignment."""
 
+from collections.abc import Mapping
 from pathlib import Path
 
 from commute.alignments.alignment import Alignment
 from commute.causal.model import CausalModel
 from commute.models.network import Network
+from commute.proofs.battery import Battery
 from commute.proofs.claim import Claim
-from commute.proofs.judge import Battery
+from commute.proofs.diagnostics import Rival
+from commute.proofs.sampling import Until
 from commute.proofs.verdict import Verdict
 from commute.runs.events import OnEvent, ignore
 
@@ -20,6 +23,10 @@ def verify(
     confidence: float = 0.99,
     battery: Battery = "standard",
     n: int = 4000,
+    until: Until | None = None,
+    at_most: int | None = None,
+    tried: int = 1,
+    rivals: Mapping[str, CausalModel | Rival] | None = None,
     seed: int = 0,
     runs: str | Path | None = None,
     on_event: OnEvent = ignore,
@@ -31,9 +38,22 @@ def verify(
     interchange read out, all that is not aligned exchanged, and the network without intervention. Values that no answer tells
     apart must be told apart by the variable's feature.
 
-    It `holds` when every slice's lower bound reaches `at_least` and every control stays below; it is `refuted` when some slice's
-    upper bound stays below; else it is `inconclusive`. Bounds are exact binomial (Clopper and Pearson), at `confidence` over all
-    slices at once (Holm).
+    It `holds` when every slice's lower bound reaches `at_least`, no single transition stands out, and every control stays below;
+    it is `refuted` when some slice's upper bound stays below; else it is `inconclusive`. Bounds are exact binomial (Clopper and
+    Pearson), or with `until` those of a confidence sequence, which hold at every look; `confidence` is over all slices at once.
+
+    A battery is `quick` (the claim's own pairs, no controls, so that it never holds), `standard` (all but what takes
+    further searches), `thorough` (these too), or a list of items:
+
+        - "no intervention", "interchange", "read-out", "remainder exchanged": the claim's own pairs;
+        - "distinctions": values that no answer tells apart;
+        - "random subspace", "re-initialised network", "permuted algorithm", "shuffled sources": controls;
+        - "remainder only": whether what is left out of a site carries its variable too;
+        - "null space": whether the effect needs directions that nothing reads (2311.17030);
+        - "divergence": how many patched activations are unlike natural ones (2511.04638);
+        - "rivals": which of the `rivals` given explains the pairs that tell them apart (2502.20914);
+        - "stability": how far other searches of the same kind end up from this one;
+        - "counterexample search": a search for failing pairs of any set of variables, whose level is `survived`.
 
     Args:
         algorithm: what is claimed.
@@ -41,8 +61,14 @@ def verify(
         alignment: where. If a search found it, the controls repeat that search.
         at_least: the IIA that every slice must have.
         confidence: of the verdict.
-        battery: `standard` with controls, or `quick` without, which never gives `holds`.
+        battery: as above.
         n: pairs for each set of variables, drawn by the balanced design from a stream that no search sees.
+        until: `"decision"` to draw pairs only until the claim is decided, or a number to draw until no slice's bounds are further
+            apart.
+        at_most: pairs for each set of variables with `until`; ten times `n` by default.
+        tried: how many alignments this one was chosen among by verdicts such as this; each is then held to a confidence at which
+            all of them hold at once. What a search tried is not to be counted, since its pairs are others.
+        rivals: other algorithms with the same inputs and outputs, by name; where their variables have other names, a `Rival`.
         seed: of every random stream.
         runs: a folder of runs to keep this one in.
         on_event: is told of progress.
@@ -52,5 +78,17 @@ def verify(
         AlignmentError: for variables that the algorithm lacks, or answers that are not its labels.
         NetworkError: when a site does not fire, or the network is not deterministic or gives NaN.
     """
-    claim = Claim(algorithm, network, alignment=alignment, at_least=at_least, confidence=confidence, battery=battery, n=n)
+    claim = Claim(
+        algorithm,
+        network,
+        alignment=alignment,
+        at_least=at_least,
+        confidence=confidence,
+        battery=battery,
+        n=n,
+        until=until,
+        at_most=at_most,
+        tried=tried,
+        rivals=rivals or {},
+    )
     return claim.verify(seed=seed, runs=runs, on_event=on_event)

@@ -1,6 +1,7 @@
 """Figures as SVG, with the ink in the page's own colour so that they read on light and dark."""
 
-from collections.abc import Iterator
+import warnings
+from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
 from io import StringIO
 from typing import Any
@@ -9,10 +10,13 @@ import matplotlib as mpl
 import networkx as nx
 from matplotlib.figure import Figure
 
-from commute.proofs.verdict import SearchedSite, Variable
+from commute.proofs.verdict import FittedDims, Variable
 
 _INK = "#0b0b0b"  # replaced by the page's text colour
 _ALIGNED, _OTHER = "#2f6fdb", "#8a94a6"
+_LONGEST = 40  # letters of a label; the page's tables have the whole of it
+_LETTER = 0.085  # inches that a letter is wide, about
+_LINE = 0.16  # inches that a line of a feature is high, about
 
 
 def graph_svg(variables: tuple[Variable, ...]) -> str:
@@ -23,45 +27,49 @@ def graph_svg(variables: tuple[Variable, ...]) -> str:
     order = {v.name: i for i, v in enumerate(variables)}
     layers = [sorted(layer, key=order.__getitem__) for layer in nx.topological_generations(graph)]
     places = {v: (depth, (len(layer) - 1) / 2 - i) for depth, layer in enumerate(layers) for i, v in enumerate(layer)}
-    tall = max(map(len, layers))
-    with _figure(2.4 * len(layers), 0.9 + 0.75 * tall) as (figure, svg):
+    parts = {v.name: [_short(x) for x in v.feature.split(" + ")] if v.feature else [] for v in variables}
+    longest = max(len(text) for v in variables for text in (_short(v.name), *parts[v.name]))
+    wide = max(2.0, 0.4 + _LETTER * longest)
+    tall = 0.75 + _LINE * max(len(lines) for lines in parts.values())
+    with _figure(wide * len(layers), tall * max(map(len, layers))) as (figure, svg):
         axes = figure.add_axes((0, 0, 1, 1))
         axes.axis("off")
-        axes.margins(0.2, 0.2)
+        axes.set_xlim(-0.5, len(layers) - 0.5)
+        heights = [y for _, y in places.values()]
+        axes.set_ylim(min(heights) - 0.55, max(heights) + 0.45)
         colours = [_ALIGNED if v.feature else _OTHER for v in variables]
         nx.draw_networkx_nodes(graph, places, ax=axes, node_color=colours, node_size=260)
         nx.draw_networkx_edges(graph, places, ax=axes, edge_color=_OTHER, node_size=260, arrowsize=12)
+        drawn: dict[str, Any] = {"textcoords": "offset points", "ha": "center", "color": _INK}
         for v in variables:
-            x, y = places[v.name]
-            axes.annotate(
-                v.name, (x, y), (0, 13), textcoords="offset points", ha="center", color=_INK, weight="bold", fontsize=10
-            )
-            if v.feature:
-                axes.annotate(v.feature, (x, y), (0, -20), textcoords="offset points", ha="center", color=_INK, fontsize=8)
+            axes.annotate(_short(v.name), places[v.name], (0, 13), weight="bold", fontsize=10, **drawn)
+            axes.annotate("\n".join(parts[v.name]), places[v.name], (0, -13), va="top", fontsize=8, **drawn)
     return svg.getvalue()
 
 
-def sites_svg(sites: tuple[SearchedSite, ...], at_least: float) -> str:
-    """IIA at each site that was searched, a bar a variable, with the claimed IIA as a line."""
-    names = list(dict.fromkeys(s.site for s in sites))
-    variables = list(dict.fromkeys(s.variable for s in sites))
-    thick = 0.8 / len(variables)
-    with _figure(6.4, 0.9 + 0.34 * len(names) * len(variables)) as (figure, svg):
+def curve_svg(curve: Sequence[FittedDims], at_least: float) -> str:
+    """IIA by number of dims, each point with its number, and the claimed IIA as a line."""
+    with _figure(max(3.2, 0.6 * len(curve)), 2.4) as (figure, svg):
         axes = figure.add_subplot()
-        for i, variable in enumerate(variables):
-            heights = [next(s.iia for s in sites if s.site == name and s.variable == variable) for name in names]
-            at = [place + i * thick for place in range(len(names))]
-            bars = axes.barh(at, heights, height=0.9 * thick, color=_ALIGNED, alpha=1 - 0.6 * i / len(variables), label=variable)
-            axes.bar_label(bars, [f"{variable} {h:.3f}" for h in heights], padding=3, color=_INK, fontsize=8)
-        axes.axvline(at_least, color=_INK, linewidth=1, linestyle="--")
-        axes.set_yticks([place + thick * (len(variables) - 1) / 2 for place in range(len(names))], names)
-        axes.invert_yaxis()
-        axes.set_xlim(0, 1.25)
-        axes.set_xticks([0, 0.25, 0.5, 0.75, 1])
-        axes.set_xlabel("interchange intervention accuracy on selection pairs")
+        axes.axhline(at_least, color=_INK, linewidth=1, linestyle="--")
+        axes.plot(range(len(curve)), [p.iia for p in curve], color=_ALIGNED, marker="o")
+        for i, point in enumerate(curve):
+            axes.annotate(f"{point.iia:.3f}", (i, point.iia), (0, 7), textcoords="offset points", ha="center", fontsize=8)
+        axes.set_xticks(range(len(curve)), [str(p.dims) for p in curve])
+        axes.set_xlim(-0.5, len(curve) - 0.5)
+        axes.set_ylim(0, 1.12)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+        axes.set_xlabel("dims of all variables together")
+        axes.set_ylabel("IIA on selection pairs")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return svg.getvalue()
+
+
+def _short(text: str) -> str:
+    """A label, without its middle if it is long."""
+    half = _LONGEST // 2
+    return text if len(text) <= _LONGEST else f"{text[:half]}…{text[-half:]}"
 
 
 @contextmanager
@@ -70,7 +78,8 @@ def _figure(width: float, height: float) -> Iterator[tuple[Figure, StringIO]]:
     style: dict[str, Any] = dict.fromkeys(("text.color", "axes.labelcolor", "axes.edgecolor", "xtick.color", "ytick.color"), _INK)
     style |= {"svg.fonttype": "none", "svg.hashsalt": "commute", "text.parse_math": False, "font.family": "sans-serif"}
     svg = StringIO()
-    with mpl.rc_context(style):  # type: ignore[arg-type]  # its keys are typed one by one
+    with mpl.rc_context(style), warnings.catch_warnings():  # type: ignore[arg-type]  # its keys are typed one by one
+        warnings.filterwarnings("ignore", "Glyph .* missing from font")  # the browser has other fonts
         figure = Figure(figsize=(width, height))
         yield figure, svg
         drawn = StringIO()

@@ -4,6 +4,7 @@ from dataclasses import dataclass
 
 from commute.alignments.binomial import Count
 from commute.causal.abstraction import Status
+from commute.proofs.bounds import stands_out
 from commute.proofs.evidence import Evidence
 from commute.proofs.verdict import Verdict
 
@@ -18,8 +19,9 @@ class Row:
         overall: right answers on all pairs of the set.
         changed: on those whose interchange changes the answer; None for the network left alone.
         worst: the slice with the lowest bound.
-        control: the control with the highest bound, if any was measured.
+        controls: all that were tried.
         status: of the set by itself.
+        confidence: of bounds on counts; None where counts have none, since they are exact or the number of pairs was not fixed.
     """
 
     variables: str
@@ -27,14 +29,29 @@ class Row:
     overall: Count
     changed: Count | None
     worst: Evidence
-    control: Evidence | None
+    controls: tuple[Evidence, ...]
     status: Status
+    confidence: float | None
 
-    def rate(self, count: Count | None, confidence: float) -> str:
-        """A count to read: its rate with bounds where pairs were sampled, as it is where everything was gone through."""
+    @property
+    def control(self) -> Evidence | None:
+        """The control with the highest bound, if any was measured."""
+        return max((e for e in self.controls if e.count), key=lambda e: e.upper, default=None)
+
+    @property
+    def bounds(self) -> tuple[float, float] | None:
+        """On the rate over all pairs of the set."""
+        if self.confidence is None or not self.overall.total:
+            return None
+        return self.overall.lower(self.confidence), self.overall.upper(self.confidence)
+
+    def rate(self, count: Count | None) -> str:
+        """A count to read: its rate with bounds where it has them, as it is where everything was gone through."""
         if count is None or not count.total:
             return "–"
-        return str(count) if self.worst.level == "exact" else count.with_bounds(confidence)
+        if self.confidence is not None:
+            return count.with_bounds(self.confidence)
+        return str(count) if self.worst.level == "exact" else f"{count.rate:.4f}"
 
 
 def rows(verdict: Verdict) -> list[Row]:
@@ -44,22 +61,31 @@ def rows(verdict: Verdict) -> list[Row]:
 
 def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
     slices = [e for e in verdict.slices if e.variables == variables]
-    controls = [e for e in verdict.controls if e.variables == variables and e.count]
+    controls = tuple(e for e in verdict.controls if e.variables == variables)
+    transitions = [e for e in verdict.transitions if e.variables == variables]
     whole = [e for e in slices if e.name in ("changed", "unchanged")] or slices
     counts = [e.count for e in whole if e.count]
     features = {v.name: v.feature for v in verdict.variables}
+    accuracy = verdict.accuracy
     return Row(
         " + ".join(variables) or "(left alone)",
         tuple(dict.fromkeys(features[v] or "" for v in variables)),
         Count(sum(c.correct for c in counts), sum(c.total for c in counts)),
         next((e.count for e in slices if e.name == "changed"), None),
         min(slices, key=lambda e: e.lower),
-        max(controls, key=lambda e: e.upper, default=None),
-        _status([*slices, *controls]),
+        controls,
+        _status([*slices, *(e for e in controls if e.count)], transitions, verdict.at_least),
+        accuracy.confidence if accuracy is not None and accuracy.independent else None,
     )
 
 
-def _status(evidence: list[Evidence]) -> Status:
-    if any(e.kind == "slice" and e.passed is False for e in evidence):
+def _status(evidence: list[Evidence], transitions: list[Evidence], at_least: float) -> Status:
+    if any(e.kind != "control" and e.passed is False for e in (*evidence, *transitions)):
         return "refuted"
-    return "holds" if all(e.passed for e in evidence) else "inconclusive"
+    settled = all(e.passed for e in evidence) and not any(stand_out(e, at_least) for e in transitions)
+    return "holds" if settled else "inconclusive"
+
+
+def stand_out(transition: Evidence, at_least: float) -> bool:
+    """Whether a transition that is not refuted leaves the claim open all the same."""
+    return transition.count is not None and stands_out(transition.count, at_least)

@@ -2,7 +2,6 @@
 
 from rich.box import SIMPLE_HEAD
 from rich.console import Console
-from rich.padding import Padding
 from rich.table import Table
 from rich.text import Text
 
@@ -10,27 +9,32 @@ from commute.proofs.verdict import Verdict
 from commute.report.rows import rows
 
 COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
+_NUMBERS = ("IIA", "changed pairs", "right settings", "status")  # columns that names give way to
 
 
 def show(verdict: Verdict, console: Console) -> None:
-    """Print the headline of a verdict, its table, what decided it, and the counterexample if there is one."""
+    """Print the headline of a verdict, its table, and what it tells: what decided it, warnings, the counterexample."""
     claim = f" {verdict.claimed}"
     console.print(Text.assemble((verdict.status.upper(), f"bold {COLOURS[verdict.status]}"), claim))
     console.print(_table(verdict))
+    told = Table.grid(padding=(0, 1, 0, 0))
+    told.add_column()
+    told.add_column(overflow="fold")
     for line in verdict.told:
-        console.print(Padding(Text(f"• {line}"), (0, 0, 0, 1)))
+        told.add_row(" •", Text(line, style="yellow" if line.startswith("warning: ") else ""))
+    console.print(told)
 
 
 def _table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
     sampled = ("variable", "site", "IIA", "changed pairs", "best control", "status")
     for name in sampled if verdict.accuracy else ("variable", "low-level variables", "right settings", "status"):
-        table.add_column(name, overflow="fold")
+        table.add_column(name, overflow="fold", no_wrap=name in _NUMBERS)
     for row in rows(verdict):
-        told = row.rate(row.overall, verdict.confidence).replace(" [", "\n[")
+        told = row.rate(row.overall).replace(" [", "\n[")
         place = "\n".join(row.features).replace(", ", "\n") or "–"
         control = f"≤ {row.control.upper:.4f}\n{row.control.name}" if row.control else "–"
-        changed = row.rate(row.changed, verdict.confidence).replace(" [", "\n[")
+        changed = row.rate(row.changed).replace(" [", "\n[")
         cells = (row.variables, place, told, changed, control) if verdict.accuracy else (row.variables, place, told)
         table.add_row(*(Text(cell) for cell in cells), Text(row.status, style=COLOURS[row.status]))
     return table

@@ -1,12 +1,14 @@
-"""Hypothesis strategies: random causal models, and settings, interventions and pairs of a model."""
+"""Hypothesis strategies: random causal models, and settings, interventions, interchanges and pairs of a model."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from hypothesis import strategies as st
 
+from commute.causal.batches import rows_of
 from commute.causal.domains import Finite
+from commute.causal.inputs import Condition, Inputs
 from commute.causal.mechanisms import Coded
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs, make_pairs
@@ -57,9 +59,23 @@ def tables_over(draw: st.DrawFn, parents: dict[str, Finite], domain: Finite) -> 
     return Coded(parents, codes, domain)
 
 
-def settings(model: CausalModel) -> st.SearchStrategy[dict[str, Any]]:
-    """Settings of a model's inputs, a label each."""
-    return st.fixed_dictionaries({v: _labels(model, v) for v in model.inputs})
+def settings(model: CausalModel, *, given: Condition | None = None) -> st.SearchStrategy[dict[str, Any]]:
+    """Settings of a model's inputs, a label each.
+
+    With `given`, a partial setting or a function of variables as for `cm.pairs`, those that meet it: each is as easily found as
+    any other where the inputs can be listed, else others are drawn and left out.
+    """
+    if given is None:
+        return st.fixed_dictionaries({v: _labels(model, v) for v in model.inputs})
+    inputs = Inputs(model, given)
+    if inputs.finite:
+        listed = model.labels(inputs.listed)
+        return st.integers(0, rows_of(listed) - 1).map(
+            lambda row: {v: column[row : row + 1].tolist()[0] for v, column in listed.items()}
+        )
+    fixed = given if isinstance(given, Mapping) else {}
+    drawn = st.fixed_dictionaries({v: st.just(fixed[v]) if v in fixed else _labels(model, v) for v in model.inputs})
+    return drawn.filter(lambda setting: bool(inputs.meets(model.columns(setting)[0], 1)[0]))
 
 
 def batches(model: CausalModel, *, rows: int = 5) -> st.SearchStrategy[dict[str, list[Any]]]:
@@ -77,6 +93,24 @@ def variables(model: CausalModel, *, least: int = 0) -> st.SearchStrategy[list[s
 def interventions(draw: st.DrawFn, model: CausalModel) -> dict[str, Any]:
     """Hard interventions: values for some variables, inputs and outputs among them."""
     return {v: draw(_labels(model, v)) for v in draw(variables(model))}
+
+
+@st.composite
+def interchanges(
+    draw: st.DrawFn, model: CausalModel, among: Iterable[str], *, given: Condition | None = None
+) -> tuple[dict[str, Any], dict[str, dict[str, Any]]]:
+    """A base, and a source for one or more of the variables `among`, such as those of an alignment.
+
+        @given(interchanges(algorithm, alignment))
+        def test_left_alone(interchange):
+            base, sources = interchange
+            answer = network.interchange(base, {alignment[v]: source for v, source in sources.items()})
+
+    Bases and sources meet the condition `given`. Shrinks to one variable, and to the first labels.
+    """
+    setting = settings(model, given=given)
+    chosen = draw(st.lists(st.sampled_from(list(among)), min_size=1, unique=True))
+    return draw(setting), {v: draw(setting) for v in chosen}
 
 
 @st.composite

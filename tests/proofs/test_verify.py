@@ -30,7 +30,12 @@ def test_a_true_claim_holds():
     assert verdict.accuracy.rate == 1
     assert 0.4 < verdict.accuracy.noop.rate < 0.6
     assert all(e.passed for e in verdict.slices)
-    assert {e.name for e in verdict.controls} == {"random subspace", "re-initialised network", "permuted algorithm"}
+    assert {e.name for e in verdict.controls} == {
+        "random subspace",
+        "re-initialised network",
+        "permuted algorithm",
+        "shuffled sources",
+    }
 
 
 @pytest.mark.parametrize("fault", ["backup", "true to false", "leak"])

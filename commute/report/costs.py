@@ -1,0 +1,14 @@
+"""What each item of a battery cost, beside the plain IIA."""
+
+from collections.abc import Sequence
+
+from commute.proofs.verdict import ItemCost
+
+_PLAIN = "interchange"  # the item of a battery that is the IIA of every set of variables
+
+
+def cost_rows(costs: Sequence[ItemCost]) -> list[tuple[str, int, float | None]]:
+    """Each item and all together: module-FLOPs, and how many times those of the plain IIA they are if that was measured."""
+    plain = sum(c.flops for c in costs if c.item == _PLAIN)
+    everything = [(c.item, c.flops) for c in costs] + [("all together", sum(c.flops for c in costs))]
+    return [(item, flops, flops / plain if plain else None) for item, flops in everything]

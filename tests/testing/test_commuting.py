@@ -1,0 +1,104 @@
+import inspect
+from types import SimpleNamespace
+
+import pytest
+
+import commute as cm
+from commute.testing import commutes
+from tests import planted
+
+
+def commuting(function, fault="", **options):
+    options = {"pairs": 2000, **options}
+    return commutes(planted.algorithm(), planted.network(fault), planted.alignment(), **options)(function)
+
+
+def nothing():
+    """Left and right."""
+
+
+def test_a_network_that_commutes_passes():
+    commuting(nothing)()
+
+
+def test_a_failing_pair_is_told_and_the_line_that_replays_it_does():
+    with pytest.raises(AssertionError) as caught:
+        commuting(nothing, "backup")()
+    first, *lines, last = str(caught.value).splitlines()
+    assert first.startswith("the network and the algorithm differ on ")
+    assert first.endswith("pairs screened; the smallest found:")
+    told = dict(line.strip().split("  ", 1) for line in lines)
+    assert list(told)[:5] == ["base", "left from", "right from", "the algorithm says", "the network says"]
+    assert last.startswith("replay it: cm.replay(algorithm, network, alignment, ")
+    algorithm, network, alignment = planted.algorithm(), planted.network("backup"), planted.alignment()
+    code = last.removeprefix("replay it: ")
+    replayed = eval(
+        code, {"cm": SimpleNamespace(replay=replay), "algorithm": algorithm, "network": network, "alignment": alignment}
+    )
+    assert replayed.differs
+
+
+def replay(*arguments, **options):
+    from commute.proofs import replaying
+
+    return replaying.replay(*arguments, **options)
+
+
+def test_only_the_given_variables_are_interchanged():
+    commuting(nothing, "backup", variables=["left"])()
+    with pytest.raises(AssertionError, match="differ"):
+        commuting(nothing, "backup", variables=["left", "right"])()
+
+
+def test_parameters_restrict_the_inputs():
+    def away(a):
+        return a != 0
+
+    commuting(away, "leak", variables=["left"])()
+    commuting(nothing, "leak", variables=["left"], given=away)()
+    with pytest.raises(AssertionError, match="differ"):
+        commuting(nothing, "leak", variables=["left"])()
+
+
+def test_parameters_name_variables_of_the_algorithm():
+    with pytest.raises(cm.CommuteError, match="there is no variable 'q'"):
+        commuting(lambda q: q)()
+
+
+def test_inputs_are_restricted_in_one_place():
+    with pytest.raises(cm.CommuteError, match="leave out given="):
+        commuting(lambda a: a != 0, given={"a": 0})
+
+
+def test_a_function_without_parameters_runs_first():
+    with pytest.raises(pytest.skip.Exception):
+        commuting(lambda: pytest.skip("no GPU"), "backup")()
+
+
+def test_what_is_given_as_functions_is_made_when_the_test_runs():
+    made = []
+
+    def network():
+        made.append(1)
+        return planted.network()
+
+    test = commutes(planted.algorithm, network, planted.alignment, pairs=100)(nothing)
+    assert not made
+    test()
+    assert made == [1]
+
+
+def test_what_is_no_network_is_told():
+    with pytest.raises(cm.CommuteError, match="network must be a Network, or a function that makes one; given None"):
+        commutes(planted.algorithm, lambda: None, planted.alignment)(nothing)()
+
+
+def test_the_test_has_the_name_doc_and_marks_of_the_function_and_asks_for_no_fixture():
+    @pytest.mark.slow
+    def away(a):
+        """Away from 0."""
+
+    test = commuting(away)
+    assert (test.__name__, test.__doc__, test.__module__) == ("away", "Away from 0.", __name__)
+    assert [m.name for m in test.pytestmark] == ["slow"]
+    assert not inspect.signature(test).parameters
