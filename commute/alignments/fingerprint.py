@@ -9,7 +9,7 @@ from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
+from torch import Tensor, nn
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.featurizers import stored
@@ -21,6 +21,7 @@ from commute.errors import NetworkError
 from commute.models.network import Network
 from commute.runs.seeds import stream
 
+_SETTINGS = (bool, int, float, complex, str, bytes)  # kinds of attributes of a module that say the same in every process
 _PROBES = 256  # inputs on which functions are told apart, besides by their source
 
 
@@ -71,7 +72,13 @@ def _about_network(network: Network, probes: Mapping[str, Any]) -> list[Any]:
         sources.append(source_of(network.finish))
     batch = dict(probes)
     places = {name: [source_of(position), _plain(position(batch))] for name, position in network.positions.items()}
-    return [str(network.module), weights, sources, network.batch_size, places, _plain(network.run(probes))]
+    settings = {path: _settings(m) for path, m in network.module.named_modules() if type(m) in own}
+    return [str(network.module), settings, weights, sources, network.batch_size, places, _plain(network.run(probes))]
+
+
+def _settings(module: nn.Module) -> dict[str, str]:
+    """A module's own numbers and names, which may act only once something is interchanged."""
+    return {k: repr(x) for k, x in sorted(vars(module).items()) if isinstance(x, _SETTINGS) and k != "training"}
 
 
 def source_of(thing: Callable[..., Any]) -> str:

@@ -30,7 +30,8 @@ from commute.models.trace import Leaf, Trace
 from commute.models.tracing import Traces, columns_of_call, rows_of_call, traces_of
 
 CONFIRMED = 6  # rows in which passes are compared with passes in full
-_SAME = 1e-4  # difference that rounding may make in single precision, against the largest of the numbers that differ
+_SAME = 1e-4  # difference that rounding may make in single precision, against the largest of those compared
+_MASKED = 1e4  # size from which on numbers that are the same mask a score
 
 
 @dataclass(frozen=True, eq=False)
@@ -285,8 +286,9 @@ def close(one: Any, other: Any, mask: Tensor | None = None) -> bool:
 def _close(x: Tensor, y: Tensor) -> bool:
     rounding = max(_SAME, 8 * torch.finfo(y.dtype).eps) if y.is_floating_point() else 0.0
     x, y = x.double(), y.double()
-    differ = (x != y) & y.isfinite()  # what masks a score is the same, and much larger than all others
-    largest = float(y[differ].abs().max()) if bool(differ.any()) else 0.0
+    size = y.abs()
+    counted = y.isfinite() & ((x != y) | (size < _MASKED))
+    largest = float(size[counted].max()) if bool(counted.any()) else 0.0
     return torch.allclose(x, y, rtol=rounding, atol=rounding * largest, equal_nan=True)
 
 

@@ -5,9 +5,10 @@ base are fewer choices. Hypothesis imports slowly, so this module is imported wh
 """
 
 from collections.abc import Callable, Iterator, Sequence
-from contextlib import suppress
+from contextlib import contextmanager, suppress
 from hashlib import sha256
-from typing import TypeVar
+from tempfile import TemporaryDirectory
+from typing import Any, TypeVar
 from unittest import SkipTest
 
 import hypothesis
@@ -15,6 +16,7 @@ import numpy as np
 from hypothesis import HealthCheck, Phase, Verbosity, find, given
 from hypothesis import settings as Settings  # noqa: N812  # what it is
 from hypothesis import strategies as st
+from hypothesis.configuration import set_hypothesis_home_dir, storage_directory
 from hypothesis.database import ExampleDatabase, choices_to_bytes
 from hypothesis.errors import NoSuchExample
 
@@ -24,6 +26,7 @@ from commute.proofs.replaying import Codes
 
 Choices = list[bool | int | float]
 Drawn = tuple[tuple[str, ...], Codes]  # variables, and a pair [sides, inputs]
+Plain = tuple[tuple[str, ...], tuple[tuple[float, ...], ...]]  # the same, as Hypothesis draws it
 Example = TypeVar("Example")
 
 _BITS = 32  # of a block's seed
@@ -33,8 +36,8 @@ _TRIED = 300  # pairs that Hypothesis has tried one by one to shrink another
 def deal(variables: Sequence[str], screened: Callable[[tuple[str, ...], int], bool], *, blocks: int, seed: int) -> None:
     """Have at most so many blocks of pairs screened, each of a set of variables and with a seed, until one has a failing pair.
 
-    They are drawn bit by bit: to draw numbers, Hypothesis would read the constants of the user's modules, so that other seeds
-    were tried where other modules are imported, and keep what it read in a folder.
+    They are drawn bit by bit: to draw numbers, Hypothesis would go by the constants in the user's modules, so that others were
+    drawn where other modules are imported.
     """
     bits = st.tuples(*[st.booleans()] * (len(variables) + _BITS))
 
@@ -51,8 +54,9 @@ def kept(algorithm: CausalModel, variables: Sequence[str], fails: Callable[[Draw
     Those that do not fail any more are dropped from it.
     """
     settings = Settings(_quiet(), phases=[Phase.reuse], database=database)
-    with suppress(NoSuchExample, SkipTest):  # the latter where none is kept
-        find(_pairs(algorithm, variables), _once(fails), settings=settings, database_key=_key(algorithm, variables))
+    condition = _once(_plainly(fails))
+    with _at_home_elsewhere(), suppress(NoSuchExample, SkipTest):  # the latter where none is kept
+        find(_pairs(algorithm, variables), condition, settings=settings, database_key=_key(algorithm, variables))
 
 
 def keep(algorithm: CausalModel, variables: Sequence[str], drawn: Drawn, database: ExampleDatabase) -> None:
@@ -67,7 +71,8 @@ def shrunk_by_hypothesis(
     settings = Settings(
         _quiet(), phases=[Phase.reuse, Phase.shrink], database=_One(choices_to_bytes(_choices(algorithm, variables, drawn)))
     )
-    return _found(_pairs(algorithm, variables), fails, settings, 0, tried) or drawn
+    found = _found(_pairs(algorithm, variables), _plainly(fails), settings, 0, tried)
+    return drawn if found is None else _drawn(found)
 
 
 class _One(ExampleDatabase):
@@ -107,13 +112,22 @@ def _found(
             last[:] = [example]
             raise _FailingError
 
-    try:
+    with _at_home_elsewhere(), suppress(_FailingError, SkipTest):  # the latter where it cannot read the example of a database
         settings(hypothesis.seed(seed)(given(strategy)(test)))()
-    except _FailingError:
-        return last[0]
-    except SkipTest:  # no example that Hypothesis could read
-        return None
-    return None
+    return last[0] if last else None
+
+
+@contextmanager
+def _at_home_elsewhere() -> Iterator[None]:
+    """Have Hypothesis keep what it reads of the user's modules in a folder that goes away, not in one beside the program."""
+    known: Any = storage_directory("constants", intent_to_write=False)  # in older versions the path itself
+    home = getattr(known, "path", known).parent
+    with TemporaryDirectory() as folder:
+        set_hypothesis_home_dir(folder)
+        try:
+            yield
+        finally:
+            set_hypothesis_home_dir(home)
 
 
 def _quiet() -> Settings:
@@ -130,25 +144,31 @@ def _quiet() -> Settings:
 
 def _once(fails: Callable[[Example], bool], tried: int | None = None) -> Callable[[Example], bool]:
     """A condition that is asked once of each example, since Hypothesis asks again to be sure; and of no more than `tried`."""
-    known: dict[object, bool] = {}
+    known: dict[Example, bool] = {}
 
     def asked(example: Example) -> bool:
-        key = repr(example)
-        if key not in known:
-            known[key] = (tried is None or len(known) < tried) and fails(example)
-        return known[key]
+        if example not in known:
+            known[example] = (tried is None or len(known) < tried) and fails(example)
+        return known[example]
 
     return asked
 
 
 @st.composite
-def _pairs(draw: st.DrawFn, algorithm: CausalModel, variables: Sequence[str]) -> Drawn:
+def _pairs(draw: st.DrawFn, algorithm: CausalModel, variables: Sequence[str]) -> Plain:
     """Pairs of any set of the variables, none too; `_choices` are the choices that one is drawn by."""
     domains = [algorithm.domain(v) for v in algorithm.inputs]
-    chosen = [v for v in variables if draw(st.booleans())]
-    base = [draw(_values(d)) for d in domains]
-    sources = [[draw(_others(d, x)) for d, x in zip(domains, base, strict=True)] for _ in chosen]
-    return tuple(chosen), np.array([base, *sources], dtype=np.float64)
+    chosen = tuple(v for v in variables if draw(st.booleans()))
+    base = tuple(draw(_values(d)) for d in domains)
+    return chosen, (base, *(tuple(draw(_others(d, x)) for d, x in zip(domains, base, strict=True)) for _ in chosen))
+
+
+def _plainly(fails: Callable[[Drawn], bool]) -> Callable[[Plain], bool]:
+    return lambda example: fails(_drawn(example))
+
+
+def _drawn(example: Plain) -> Drawn:
+    return example[0], np.array(example[1], dtype=np.float64) + 0.0  # no negative zeros
 
 
 def _values(domain: Domain) -> st.SearchStrategy[float]:

@@ -33,6 +33,7 @@ from commute.proofs.verdict import FittedDims, Role, SearchedSite, Variable, Ver
 from commute.runs.events import ControlMeasured, Decided, OnEvent, VerificationStarted, ignore
 
 _SEARCHING: tuple[Item, ...] = ("random subspace", "re-initialised network", "permuted algorithm", "stability")
+_SEARCHED = 25  # pairs of a search for counterexamples, as a multiple of those of a control
 _SHARE = 4  # the claim's pairs of a variable, as a multiple of those of a control or diagnostic
 
 
@@ -150,7 +151,7 @@ def _remainders(claimed: Claimed) -> Iterator[Sampler]:
 
 def _survived(claimed: Claimed) -> Iterator[Evidence]:
     """A search for a failing pair, of any set of variables; what it finds enters no interval."""
-    found = refute(claimed.algorithm, claimed.network, claimed.alignment, seed=claimed.seed)
+    found = refute(claimed.algorithm, claimed.network, claimed.alignment, pairs=_SEARCHED * claimed.n, seed=claimed.seed)
     says = "pairs of every set of variables, drawn until one fails" + (
         f": {found.counterexample}" if found.counterexample else ""
     )

@@ -86,7 +86,8 @@ def refute(
     block has a failing pair. With continuous inputs the worst pairs of each block are moved by gradient steps on the margin of
     the network's answer. A failing pair is then made as small as it goes, without variables that it fails without: no change of
     one input, in one place or wherever the sides share its value, gives a smaller pair that fails (`commute.proofs.smallness`
-    says what is smaller). The empty set stands for the network left alone.
+    says what is smaller). The empty set stands for the network left alone. Within a test of Hypothesis's own `@given`, that test
+    has to suppress `HealthCheck.nested_given`.
 
     Args:
         algorithm: what is claimed.

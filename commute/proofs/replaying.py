@@ -49,9 +49,7 @@ def replay(
             algorithm's.
     """
     sides = {"the base": base, **{f"the source of {v!r}": source for v, source in sources.items()}}
-    problems = [
-        f"{side} must map each input to its label; given {x!r}" for side, x in sides.items() if not isinstance(x, Mapping)
-    ]
+    problems = [f"{side} maps each input to its label; given {x!r}" for side, x in sides.items() if not isinstance(x, Mapping)]
     problems = problems or [
         f"replay carries out one pair; {side} has an array for {v!r}" for side, x in sides.items() for v in x if is_batch(x[v])
     ]

@@ -72,7 +72,7 @@ def run_claim(
         return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)
     weights = next(made.network.module.parameters(), None)
     on = {} if weights is None else {"device": str(weights.device), "dtype": str(weights.dtype)}
-    about = {"claim": name, "file": file and str(file), "parameters": dict(parameters or {}), **on, **settings, "hashes": hashes}
+    about = {"claim": name, "file": file and str(file.resolve()), "parameters": dict(parameters or {}), **on, **settings, "hashes": hashes}
     run.begin(about, git_state(file.parent if file else Path.cwd()))
 
     def tell(event: Event) -> None:

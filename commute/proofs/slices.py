@@ -13,6 +13,7 @@ from commute.causal.pairs import Pairs
 
 _GROUPS = 4  # groups of neighbouring values that the transitions of a larger variable are told by
 _ENOUGH = 1000  # pairs that a transition needs for a bound near the claim, about
+_SCREENED = 100  # pairs that a value needs so that it stands out if the network goes wrong there, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -42,7 +43,8 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice
     Transitions are told by at most four groups of neighbouring values. So many of them as have about a thousand pairs each are
     slices by themselves: of fewer, larger groups where there are not enough pairs. Those of the finest groups are kept as
     well, not bounded: a transition at which the network goes wrong stands out there. One that is possible and that no pair
-    happens to make is among them, a slice of none.
+    happens to make is among them, a slice of none. So are all transitions from, and all to, each value of more than two, or each
+    group of as few neighbours as have about a hundred pairs.
 
     Args:
         algorithm: tells the variable's value for a base and a source.
@@ -57,7 +59,8 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice
     finest = min(len(domain), _GROUPS)
     enough = min(isqrt(len(pairs) // _ENOUGH), finest)
     found += _transitions(algorithm, pairs, right, domain, enough, bounded=True) if enough > 1 else []
-    return found + (_transitions(algorithm, pairs, right, domain, finest, bounded=False) if enough < finest else [])
+    found += _transitions(algorithm, pairs, right, domain, finest, bounded=False) if enough < finest else []
+    return found + _from_and_to(algorithm, pairs, right, domain)
 
 
 def by_change(variables: tuple[str, ...], changed: Column, right: Column, kinds: tuple[str, str], says: str) -> list[Slice]:
@@ -78,6 +81,22 @@ def _transitions(
     found = []
     for kind, rows in ((f"{names[i]} → {names[j]}", (before == i) & (after == j)) for i in seen for j in seen):
         found.append(Slice(pairs.variables, kind, np.flatnonzero(rows), count(right[rows]), f"{put} {kind}", bounded))
+    return found
+
+
+def _from_and_to(algorithm: CausalModel, pairs: Pairs, right: Column, domain: Finite) -> list[Slice]:
+    """The pairs that begin, and those that end, at each value, or group of neighbouring values."""
+    (variable,) = pairs.variables
+    groups = min(len(domain), len(pairs) // _SCREENED)
+    if groups <= 2:  # noqa: PLR2004  # those of two values are sums of two transitions
+        return []
+    before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
+    put = f"with {variable} taken from another input the network answers as the algorithm, where {variable} goes"
+    found = []
+    for side, kind in ((before, "{} → any"), (after, "any → {}")):
+        for g in np.unique(side):
+            name, rows = kind.format(_group_name(domain, g, groups)), np.flatnonzero(side == g)
+            found.append(Slice(pairs.variables, name, rows, count(right[rows]), f"{put} {name}", bounded=False))
     return found
 
 

@@ -6,6 +6,7 @@ from typing import Any
 
 from commute.proofs.counterexample import Counterexample
 
+
 @dataclass(frozen=True)
 class Input:
     """One input of a counterexample.

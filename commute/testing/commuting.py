@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 from commute.errors import ClaimError
 
 if TYPE_CHECKING:
+    from pathlib import Path
+
     from hypothesis.database import ExampleDatabase
 
     from commute.alignments.alignment import Alignment
@@ -28,7 +30,7 @@ def commutes(
     pairs: int = 100_000,
     given: "Condition | None" = None,
     seed: int = 0,
-    database: "ExampleDatabase | None" = None,
+    database: "ExampleDatabase | str | Path | None" = None,
 ) -> Callable[[Callable[..., Any]], Callable[[], None]]:
     """Make a function a test that fails with a smallest pair on which the network and the algorithm differ, if one is found.
 
@@ -47,11 +49,11 @@ def commutes(
         algorithm: what is claimed. It, the network and the alignment may each be a function that makes it when the test runs.
         network: of which it is claimed.
         alignment: where.
-        variables: that are interchanged; all that are aligned if not given.
-        pairs: to screen before the search.
+        variables: sets of these are interchanged; all that are aligned if not given.
+        pairs: to screen, at most.
         given: the inputs that bases and sources are drawn from, as for `cm.pairs`.
         seed: of the pairs.
-        database: of Hypothesis, in which failing pairs are kept for the next time.
+        database: of Hypothesis, or a folder for one, in which failing pairs are kept for the next time.
 
     Raises:
         ClaimError: when the function says which inputs are drawn and `given` does so too.
@@ -103,8 +105,8 @@ def _failure(found: "Refutation") -> str:
     from commute.testing.telling import told
 
     assert found.counterexample is not None  # noqa: S101  # asked before
-    differs = (
-        f"the network and the algorithm differ on {found.failing:,} of {found.screened:,} pairs screened; the smallest found:"
-    )
+    screened = f"{found.failing:,} of {found.screened:,} pairs screened"
+    on = "a pair kept from an earlier search" if found.remembered else screened
+    differs = f"the network and the algorithm differ on {on}; a smallest one:"
     lines = [f"  {line}" for line in told(found.counterexample)]
     return "\n".join([differs, *lines, f"replay it: {found.counterexample.replayed_by}"])

@@ -4,6 +4,7 @@ pytest imports it wherever the package is installed, so it imports nothing heavy
 """
 
 import inspect
+import json
 from collections.abc import Iterator
 from pathlib import Path
 from traceback import extract_tb
@@ -77,7 +78,7 @@ class ClaimItem(pytest.Item):
         seed, runs = (self.config.getoption(f"commute_{option}") for option in ("seed", "runs"))
         done = run_claim(self.claim(), seed=seed, runs=runs, name=self.claim.name, file=self.path)
         if done.folder is not None:
-            write_page(done.verdict, done.folder / "report.html")
+            write_page(done.verdict, done.folder / "report.html", json.loads((done.folder / "run.json").read_text()))
         if not done.verdict:
             raise NotShownError(done.verdict)
 

@@ -55,6 +55,13 @@ def test_readers_through_nonlinearities_and_in_blocks():
         assert subspace_angles(found.numpy(), rows.numpy()).max() < 1e-2
 
 
+def test_a_direction_counts_however_small_its_gradients_are():
+    """As in saturated outputs; rounding does not, which is small against the gradient that it is in."""
+    _, found, rows = spaces(lambda x: torch.where(x[:, 2:] > 0, x[:, :1], 1e-6 * x[:, 1:2]))
+    assert found.shape == (WIDTH, 2)
+    assert subspace_angles(found.numpy(), rows[:, :2].numpy()).max() < 1e-3
+
+
 def test_what_has_no_gradient_is_not_seen():
     assert spaces(lambda x: (x > 0).float())[1].shape == (WIDTH, 0)
     _, found, rows = spaces(lambda x: torch.where(x[:, :1] > 0, x[:, 1:2], -x[:, 1:2]))

@@ -64,7 +64,7 @@ class Module(nn.Module):
     def forward(self, inputs):
         x, y, z = inputs.unbind(1)
         big, other = (2.0 * (v >= 2) - 1 for v in (x, y))
-        dead = {"copy": big, "number": 0.2 * x, "constant": 0 * big}[self.dead]
+        dead = {"copy": big, "close": 0.2 * (x % 2) + 0.05 * big, "constant": 0 * big}[self.dead]
         h = torch.cat([torch.stack([big, other, dead, torch.zeros_like(big)], 1), self.noise[z]], 1)
         h = self.hidden(h @ self.rotation.T) @ self.rotation
         first = h[:, BIG] + ((4 + h[:, -1]) * h[:, DORMANT] if self.reads == "dormant" else 0)
@@ -258,8 +258,11 @@ class TestDivergence:
         assert line.warning
 
     def test_of_a_small_domain_no_input_is_compared_with_itself(self):
-        """256 inputs: if one were, natural distances would be 0, and vectors as near as other inputs' would be far."""
-        line = the_only(divergence(claimed(network(dead="number"), TRUE, algorithm(noises=16))))
+        """256 inputs: if one were, natural distances would be 0, and vectors as near as those of other inputs far."""
+        two, four = cm.Finite((0, 3)), cm.Finite(range(4))
+        inputs = {"x": four, "y": two, "z": cm.Finite(range(32))}
+        model = cm.CausalModel("small", inputs, {"big": lambda x: x >= 2, "out": lambda big, y: big != (y >= 2)})
+        line = the_only(divergence(claimed(network(dead="close"), TRUE, model)))
         assert not line.warning
 
     def test_too_few_inputs_and_whole_sites_are_not_measured(self):
@@ -368,6 +371,32 @@ class TestStability:
         assert line.count is None
         assert "given" in line.says
         assert not line.warning
+
+
+class Halves(Module):
+    """Holds half of `big` at a second site, beside the first."""
+
+    def __init__(self):
+        super().__init__()
+        self.second = nn.Identity()
+
+    def forward(self, inputs):
+        scores = super().forward(inputs)  # its sign is the answer by the first half
+        half = self.second(torch.stack([2.0 * (inputs[:, 0] >= 2) - 1, *0.1 * inputs[:, 2:].T], 1))[:, :1]
+        other = 2.0 * (inputs[:, 1:2] >= 2) - 1
+        return scores + 1.5 * half * other * torch.tensor([1.0, -1.0])
+
+
+def test_features_at_several_sites_are_exchanged_together():
+    """The second half outweighs the first, so that an exchange of all but the first alone leaves the answer to the remainder."""
+    net = cm.Network(Halves(), encode=encode, decode=lambda scores: scores.argmax(-1).bool())
+    first, second = TRUE["big"], cm.Feature(cm.Site("second"), dims=(0,))
+    both = claimed(net, cm.Alignment({"big": [first, second]}))
+    assert the_only(remainder_only(both)).count.rate == 0
+    assert [line.name for line in divergence(both)] == ["divergence at hidden", "divergence at second"]
+    mixed = cm.Feature(cm.Site("second"), cm.Orthogonal(torch.tensor([[0.96], [0.28]])), (0,))  # whose other part is not read
+    row, null = null_space(claimed(net, cm.Alignment({"big": [along(1.0, 0.0, 0.4)["big"], mixed]})))
+    assert (row.count.rate, null.count.rate) == (1, 0)
 
 
 def test_shuffled_sources_are_right_by_chance_alone():

@@ -102,6 +102,10 @@ def test_transitions_of_a_variable_with_many_values_are_grouped():
     for n, bounded in ((3000, 0), (4000, 4), (9000, 9), (16000, 16)):
         pairs = cm.pairs(algorithm, ["sum"], n)
         found = [s for s in slices_of(algorithm, pairs, np.ones(n, dtype=bool)) if "→" in s.kind]
+        from_and_to, found = ([s for s in found if ("any" in s.kind) is by_value] for by_value in (True, False))
+        assert [s.kind for s in from_and_to] == [f"{i} → any" for i in range(13)] + [f"any → {i}" for i in range(13)]
+        assert not any(s.bounded for s in from_and_to)
+        assert sum(s.count.total for s in from_and_to) == 2 * n
         assert sum(s.bounded for s in found) == bounded
         finest = [s for s in found if not s.bounded] if bounded < 16 else found
         assert len(finest) == 16

@@ -12,7 +12,9 @@ from torch import nn
 import commute as cm
 from commute.alignments.drawing import Unseen
 from commute.alignments.spec import Found
-from commute.proofs.controls import Claimed, _random_features
+from commute.proofs.battery import DECIDING
+from commute.proofs.claimed import Claimed
+from commute.proofs.controls import _random_features
 from tests import planted
 
 FOUND = cm.Search(["left", "right"], [planted.SITE], cm.DAS(dims=1, steps=30, restarts=1), n=512)
@@ -295,6 +297,20 @@ def test_a_variable_finer_than_the_network_encodes_does_not_hold(kept, status):
     assert ("sum: some of its values never change an answer" in "\n".join(verdict.reasons)) == (kept == "bit")
 
 
+def test_on_a_domain_of_few_inputs_a_value_is_not_read_from_the_very_same_input():
+    six = cm.Finite(range(6))
+    inputs = {"x": six, "y": cm.Bool}
+    coarse = cm.CausalModel("coarse", inputs, {"v": lambda x: x // 2, "out": lambda v, y: (v == 1) != y})
+    fine = cm.CausalModel("fine", inputs, {"v": lambda x: x, "out": lambda v, y: (v // 2 == 1) != y})
+    statuses = []
+    for said in (coarse, fine):
+        organism = cm.organisms.compile(coarse, seed=3)
+        statuses.append(cm.verify(said, organism.network, organism.alignment, battery=list(DECIDING), n=3000))
+    assert [v.accuracy.rate for v in statuses] == [1, 1]
+    assert [v.status for v in statuses] == ["holds", "inconclusive"]
+    assert "v: some of its values never change an answer" in statuses[1].reasons[0]
+
+
 def test_a_control_that_cannot_be_made_is_named_and_does_not_end_the_run():
     class Rooted(planted.Planted):
         def __init__(self):
@@ -457,17 +473,30 @@ def test_numpy_integers_give_the_run_of_pythons(tmp_path):
 
 
 def test_what_a_verdict_depends_on_gives_it_a_folder_of_its_own(tmp_path):
-    claim().verify(runs=tmp_path)
-    claim(n=601).verify(runs=tmp_path)
-    claim(at_least=0.9).verify(runs=tmp_path)
-    changed = claim()
+    def kept(n=100, fault="", **options):
+        options = {"alignment": planted.alignment(), "battery": "quick"} | options
+        return cm.Claim(planted.algorithm(), planted.network(fault), n=n, **options)
+
+    changed, other = kept(), kept()
     with torch.no_grad():
         changed.network.module.rotation[0, 0] += 1e-3
-    changed.verify(runs=tmp_path)
-    other = claim()
     other.network.encode = lambda inputs: planted.encode(dict(inputs))
-    other.verify(runs=tmp_path)
-    assert len(list(tmp_path.iterdir())) == 5
+    claims = [
+        kept(),
+        kept(n=101),
+        kept(at_least=0.9),
+        kept(battery=["interchange"]),
+        kept(until="decision"),
+        kept(until="decision", at_most=200),
+        kept(tried=2),
+        kept(rivals={"another": cm.library.hierarchical_equality(planted.VALUES)}),
+        kept(fault="backup"),  # a setting of the module that acts only under interchanges
+        changed,
+        other,
+    ]
+    for made in claims:
+        made.verify(runs=tmp_path)
+    assert len(list(tmp_path.iterdir())) == len(claims)
 
 
 def test_a_run_cut_off_after_its_search_goes_on_from_there(tmp_path):

@@ -19,7 +19,8 @@ addEventListener("load", () => {
     const boxes = [...inside.document.querySelectorAll(".wide, pre")];
     const cells = [...inside.document.querySelectorAll(".grid td")];
     return {
-      name: frame.name, inner: inside.innerWidth, scrolled: page.scrollWidth, dark: inside.matchMedia("(prefers-color-scheme: dark)").matches,
+      name: frame.name, inner: inside.innerWidth, scrolled: page.scrollWidth,
+      dark: inside.matchMedia("(prefers-color-scheme: dark)").matches,
       text: body.innerText, ...shown(inside.getComputedStyle(body)),
       scrolling: boxes.filter((b) => b.scrollWidth > b.clientWidth).length,
       taller: boxes.filter((b) => b.scrollHeight > b.clientHeight + 1 && b.clientHeight > 0).length,
@@ -57,7 +58,9 @@ def opened(pages, widths, folder, *, dark):
     ]
     scheme = "<style>:root { color-scheme: light dark; }</style>"
     wrapper = folder / "wrapper.html"
-    wrapper.write_text(f'<!doctype html><meta charset="utf-8">{scheme}{"".join(frames)}<pre id="found"></pre><script>{_MEASURE}</script>')
+    wrapper.write_text(
+        f'<!doctype html><meta charset="utf-8">{scheme}{"".join(frames)}<pre id="found"></pre><script>{_MEASURE}</script>'
+    )
     done = subprocess.run(
         [
             CHROMIUM,

@@ -56,9 +56,22 @@ def test_everything_is_told(seen):
         assert part in text["holds"], part
     for part in ("blocks.2.mlp 0.998 0.998 0.988", "dims of all variables together", "0.910", "all together 1.4e+07 3.50"):
         assert part in text["holds"], part
-    for part in (f"{'d4' * 20} with uncommitted changes", "torch.float32", "b2b2", "package torch 2.9.1", "@inproceedings{geiger2024"):
+    for part in (
+        f"{'d4' * 20} with uncommitted changes",
+        "torch.float32",
+        "b2b2",
+        "package torch 2.9.1",
+        "@inproceedings{geiger2024",
+    ):
         assert part in text["holds"], part
-    for part in ("REFUTED", "False – 1.000 of 250", "True 0.200 of 250 –", "Where the claim does hold", "source left ≤ 3", "cm.replay("):
+    for part in (
+        "REFUTED",
+        "False – 1.000 of 250",
+        "True 0.200 of 250 –",
+        "Where the claim does hold",
+        "source left ≤ 3",
+        "cm.replay(",
+    ):
         assert part in text["refuted"], part
     assert "warning the effect goes through" in re.sub(r" (statistical|survived)", "", text["refuted"])
     assert "'high' is a constructive abstraction of 'low'" in text["abstracted"]

@@ -75,6 +75,8 @@ def test_costs_are_told_beside_the_plain_iia():
         ("null space", 9_000_000, 2.25),
         ("all together", 14_000_000, 3.5),
     ]
+    searched = cost_rows([ItemCost("interchange", 2), ItemCost("permuted algorithm: search", 8)])
+    assert searched[-2:] == [("all but searches", 2, 1.0), ("all together", 10, 5.0)]
     assert cost_rows([ItemCost("null space", 5)]) == [("null space", 5, None), ("all together", 5, None)]
 
 

@@ -4,6 +4,7 @@ from types import SimpleNamespace
 import pytest
 
 import commute as cm
+from commute.proofs.replaying import replay
 from commute.testing import commutes
 from tests import planted
 
@@ -26,9 +27,10 @@ def test_a_failing_pair_is_told_and_the_line_that_replays_it_does():
         commuting(nothing, "backup")()
     first, *lines, last = str(caught.value).splitlines()
     assert first.startswith("the network and the algorithm differ on ")
-    assert first.endswith("pairs screened; the smallest found:")
+    assert first.endswith("pairs screened; a smallest one:")
     told = dict(line.strip().split("  ", 1) for line in lines)
-    assert list(told)[:5] == ["base", "left from", "right from", "the algorithm says", "the network says"]
+    assert list(told) == ["base", "left from", "right from", "the algorithm says", "the network says", "what matters"]
+    assert told["what matters"].strip().startswith("base.a, ")
     assert last.startswith("replay it: cm.replay(algorithm, network, alignment, ")
     algorithm, network, alignment = planted.algorithm(), planted.network("backup"), planted.alignment()
     code = last.removeprefix("replay it: ")
@@ -38,10 +40,12 @@ def test_a_failing_pair_is_told_and_the_line_that_replays_it_does():
     assert replayed.differs
 
 
-def replay(*arguments, **options):
-    from commute.proofs import replaying
-
-    return replaying.replay(*arguments, **options)
+def test_a_failing_pair_is_kept_for_the_next_time(tmp_path):
+    with pytest.raises(AssertionError, match="pairs screened"):
+        commuting(nothing, "backup", database=tmp_path)()
+    with pytest.raises(AssertionError, match="differ on a pair kept from an earlier search"):
+        commuting(nothing, "backup", database=tmp_path)()
+    commuting(nothing, database=tmp_path)()
 
 
 def test_only_the_given_variables_are_interchanged():

@@ -16,8 +16,8 @@ from commute.proofs.evidence import Evidence
 from commute.runs.seeds import stream
 
 NAME = "divergence"
-_VECTORS = 1000  # patched ones, and natural ones on either side, at most
-_FEWEST = 20  # natural ones on either side, without which their distances say nothing
+_VECTORS = 1000  # patched ones, and natural ones, at most
+_FEWEST = 40  # natural ones without which their distances say nothing
 _QUANTILE = 0.99  # of the distances among natural vectors; beyond it a vector counts as far from them
 _WARNED = 0.05  # share of vectors that far, five times the natural one
 _ROUNDING = 1e-5  # of the largest length
@@ -26,9 +26,9 @@ _ROUNDING = 1e-5  # of the largest length
 def divergence(claimed: Claimed) -> list[Evidence]:
     """How often a patched vector is further from the nearest natural one than 99 of 100 other natural vectors are.
 
-    Natural vectors are those of inputs in which every value of the variable is equally frequent, as in patched vectors. Two
-    samples of them, of different inputs, tell how far from each other they are. Far vectors need not do harm: they may differ
-    in what nothing reads. But what the network does with vectors that it never sees need not be what it does with its own.
+    Natural vectors are those of inputs in which every value of the variable is equally frequent, as in patched vectors, and
+    each is held against those of all other inputs. Far vectors need not do harm: they may differ in what nothing reads. But what
+    the network does with vectors that it never sees need not be what it does with its own.
     """
     return [line for v in claimed.alignment for line in _of(claimed, v)]
 
@@ -39,9 +39,8 @@ def _of(claimed: Claimed, variable: str) -> list[Evidence]:
     n = min(claimed.n, _VECTORS)
     pairs, more = (claimed.fresh.pairs([variable], rows, generator) for rows in (n, 2 * n))
     natural = more.sources[variable]
-    order = generator.permutation(_different(natural))
-    halves = [take(natural, rows) for rows in np.array_split(order, 2)]
-    vectors = [claimed.network.activations(x, sites) for x in (pairs.base, pairs.sources[variable], *halves)]
+    natural = take(natural, generator.permutation(_different(natural))[:_VECTORS])
+    vectors = [claimed.network.activations(x, sites) for x in (pairs.base, pairs.sources[variable], natural)]
     names = {site: NAME if len(sites) == 1 else f"{NAME} at {site}" for site in sites}
     return [
         _at(claimed, names[site], variable, features, [x[site].double() for x in vectors]) for site, features in sites.items()
@@ -49,24 +48,19 @@ def _of(claimed: Claimed, variable: str) -> list[Evidence]:
 
 
 def _at(claimed: Claimed, name: str, variable: str, features: Sequence[Feature], vectors: Sequence[Tensor]) -> Evidence:
-    base, source, reference, others = vectors
+    base, source, natural = vectors
     if fills(features, source):
         return not_measured(name, [variable], "its feature is all of its site, so patched vectors are natural ones")
-    if min(len(reference), len(others)) < _FEWEST:
-        return not_measured(name, [variable], f"there are only {len(reference) + len(others)} different inputs to compare with")
-    usual = float(torch.quantile(_distances(others, reference), _QUANTILE, interpolation="higher"))
-    usual += _ROUNDING * float(reference.norm(dim=1).max())
-    far = count((_distances(patched(features, base, source), reference) > usual).cpu().numpy())
+    if len(natural) < _FEWEST:
+        return not_measured(name, [variable], f"there are only {len(natural)} different inputs to compare with")
+    others = torch.cdist(natural, natural).fill_diagonal_(torch.inf).amin(1)
+    usual = float(torch.quantile(others, _QUANTILE)) + _ROUNDING * float(natural.norm(dim=1).max())
+    far = count((torch.cdist(patched(features, base, source), natural).amin(1) > usual).cpu().numpy())
     says = (
         f"with {variable} taken from another input the vectors at {features[0].site} are further from natural ones than "
         f"{_QUANTILE:.0%} of natural ones are from each other"
     )
     return measured(claimed, name, [variable], far, says, warning=far.lower(claimed.confidence) > _WARNED)
-
-
-def _distances(vectors: Tensor, reference: Tensor) -> Tensor:
-    """From each vector to the nearest of the reference, [batch]."""
-    return torch.cdist(vectors, reference).amin(1)
 
 
 def _different(inputs: Batch) -> Column:

@@ -44,14 +44,15 @@ def null_space(claimed: Claimed) -> list[Evidence]:
     interchange changes answers although the network never uses the variable there: the effect needs both (2311.17030). With the
     part alone that is read, the claim must hold as well. Each is IIA on pairs whose interchange changes the answer.
     """
-    return [line for v in claimed.alignment for line in _of(claimed, v)]
+    read: dict[Site, Tensor] = {}
+    return [line for v in claimed.alignment for line in _of(claimed, v, read)]
 
 
-def _of(claimed: Claimed, variable: str) -> list[Evidence]:
+def _of(claimed: Claimed, variable: str, read: dict[Site, Tensor]) -> list[Evidence]:
     network, features = claimed.network, claimed.alignment.parts(variable)
     drawn = claimed.fresh.pairs([variable], claimed.n, stream(claimed.seed, "diagnostic", NAME, variable))
     pairs = drawn[drawn.changed]
-    split = _split(network, pairs, variable, by_site(features)) if len(pairs) else "no pair was drawn that changes the answer"
+    split = _split(network, pairs, by_site(features), read) if len(pairs) else "no pair was drawn that changes the answer"
     if isinstance(split, str):
         return [not_measured(NAME, [variable], split)]
     base, source = pairs.base, pairs.sources[variable]
@@ -71,17 +72,22 @@ def _of(claimed: Claimed, variable: str) -> list[Evidence]:
     ]
 
 
-def _split(network: Network, pairs: Pairs, variable: str, sites: Mapping[Site, list[Feature]]) -> _Split | str:
-    """The parts of a feature at each of its sites; a sentence where there are no two."""
-    few = slice(_INPUTS)
-    inputs = take(pairs.base, few)
-    base, source = (network.activations(x, sites) for x in (inputs, take(pairs.sources[variable], few)))
+def _split(network: Network, pairs: Pairs, sites: Mapping[Site, list[Feature]], known: dict[Site, Tensor]) -> _Split | str:
+    """The parts of a feature at each of its sites; a sentence where there are no two.
+
+    What is read at a site is looked at once for all variables, and kept in `known`.
+    """
+    (source_inputs,) = pairs.sources.values()
+    inputs, others = (take(x, slice(_INPUTS)) for x in (pairs.base, source_inputs))
+    base, source = (network.activations(x, sites) for x in (inputs, others))
     row, null, unread = {}, {}, {}
     for site, features in sites.items():
         directions = moved(features, base[site], source[site])
         if directions is None:
             return "its feature is not linear, so it has no part in a subspace"
-        directions, read = directions.cpu().double(), row_space(network, inputs, site).double()
+        if site not in known:
+            known[site] = row_space(network, inputs, site).double()
+        directions, read = directions.cpu().double(), known[site]
         seen = read @ (read.T @ directions)
         row[site], null[site] = _span(seen), _span(directions - seen)
         unread[site] = torch.linalg.qr(read, mode="complete").Q[:, read.shape[1] :].float()
