@@ -18,7 +18,7 @@ from torch import Tensor
 
 import commute as cm
 from benchmarks.claims_of_organisms import Case
-from commute.causal.batches import Batch, Column
+from commute.causal.batches import Column
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.models.organisms.cases import tables_of
@@ -92,10 +92,10 @@ class _System(LowLevelModel):  # type: ignore[misc]
         model, network, alignment = self.case.algorithm, self.case.network, self.case.alignment
         codes = {v: np.asarray(interventions[v]).reshape(-1).astype(np.int64) for v in model.inputs}
         inputs = model.labels(codes)
-        do = {alignment[v]: _tensor(interventions[v]) for v in alignment if v in interventions}
+        do: dict[Any, Tensor] = {alignment[v]: _tensor(interventions[v]) for v in alignment if v in interventions}
         do |= {feature: _tensor(interventions[r]) for r, feature in self.rest.items() if r in interventions}
         held = network.activations(inputs, [alignment[v] for v in alignment], do)
-        found: dict[str, Column] = {v: x.astype(float)[:, None] for v, x in codes.items()}
+        found: dict[str, Any] = {v: x.astype(float)[:, None] for v, x in codes.items()}
         found |= {v: held[alignment[v]].double().numpy() for v in alignment}
         (output,) = model.outputs
         found[output] = _domain(model, output).encode(np.asarray(network.run(inputs, do))).astype(float)[:, None]
@@ -123,7 +123,7 @@ def _high_level(model: cm.CausalModel, system: _System) -> Any:
     graph = ca.CausalGraph()
     tables = tables_of(model)
     for v in model.inputs:
-        graph.add_variable(v, equation=None, distribution=_evenly(range(len(_domain(model, v)))))
+        graph.add_variable(v, equation=lambda: None, distribution=_evenly(range(len(_domain(model, v)))))
     for v in model.equations:
         parents, codes = tables[v]
         occurring = np.unique(system.codes[v]).tolist()

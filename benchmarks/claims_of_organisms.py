@@ -11,8 +11,8 @@ import commute as cm
 from benchmarks import variants
 from benchmarks.specs import Spec
 from benchmarks.untrained import untrained
-from commute.causal.inputs import Inputs
 from commute.causal.batches import take
+from commute.causal.inputs import Inputs
 from commute.models.organisms import Organism, Subspace
 from commute.runs.seeds import stream, torch_seed
 
@@ -119,12 +119,12 @@ def _rival(m: Making) -> Made | None:
 def _wrong_site(m: Making) -> Made | None:
     """Random directions of the hidden units behind the variable's site."""
     found = m.elsewhere(cm.Site(f"{m.own.site.path}.relu"), m.own.dims, [])
-    return found and (m.organism, m.model, {m.variable: found})
+    return None if found is None else (m.organism, m.model, {m.variable: found})
 
 
 def _wrong_subspace(m: Making) -> Made | None:
     found = m.elsewhere(m.own.site, m.own.dims, m.taken(but=m.variable))
-    return found and (m.organism, m.model, {m.variable: found})
+    return None if found is None else (m.organism, m.model, {m.variable: found})
 
 
 def _exchanged(m: Making) -> Made | None:
@@ -165,7 +165,7 @@ def _finer(m: Making) -> Made:
 
 def _almost(m: Making) -> Made | None:
     found = variants.almost(m.model, m.variable, m.generator)
-    return found and (m.organism, found, {})
+    return None if found is None else (m.organism, found, {})
 
 
 def _otherwise_once(m: Making) -> Made:
@@ -174,7 +174,7 @@ def _otherwise_once(m: Making) -> Made:
 
 def _rare(m: Making) -> Made | None:
     found = m.elsewhere(m.own.site, 1, m.taken())
-    return found and (m.organism, variants.with_rare(m.model, m.generator), {variants.RARE: found})
+    return None if found is None else (m.organism, variants.with_rare(m.model, m.generator), {variants.RARE: found})
 
 
 KINDS: Mapping[str, Callable[[Making], Made | None]] = {

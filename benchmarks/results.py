@@ -6,6 +6,7 @@ from collections.abc import Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor, as_completed
 from dataclasses import dataclass
 from multiprocessing import get_context
+from time import perf_counter
 
 import torch
 
@@ -41,7 +42,7 @@ class Result:
         organism: its number.
         what: the organism's algorithm and disguise.
         kind: of the claim.
-        worst: rate of its worst slice, by the audit.
+        worst: rate of its worst slice, over uniform pairs and over balanced ones, by the audit.
         where: that slice.
         status: of the verdict.
         reason: the first it gives.
@@ -54,7 +55,7 @@ class Result:
     organism: int
     what: str
     kind: str
-    worst: float
+    worst: tuple[float, float]
     where: str
     status: str
     reason: str
@@ -65,8 +66,9 @@ class Result:
 
     @property
     def true(self) -> str:
-        """How true the claim is, one of `CLASSES`."""
-        return CLASSES[(self.worst >= FALSE) + (self.worst >= TRUE) + (self.worst == 1)]
+        """How true the claim is, one of `CLASSES`: as uniform and balanced pairs both say, else between."""
+        low, high = min(self.worst), max(self.worst)
+        return CLASSES[(high >= FALSE) + (low >= TRUE) + (low == 1)]
 
 
 def results(specs: Sequence[Spec], options: Options, workers: int) -> list[Result]:
@@ -86,8 +88,6 @@ def _of_one(spec: Spec, options: Options) -> list[Result]:
 
 
 def _judged(spec: Spec, options: Options) -> Iterator[Result]:
-    from time import perf_counter
-
     warnings.simplefilter("ignore")
     by_cae = cae.THERE and options.cae_every > 0 and spec.index % options.cae_every == 0
     for case in cases_of(spec.calibrated()):
@@ -98,9 +98,9 @@ def _judged(spec: Spec, options: Options) -> Iterator[Result]:
         errors = cae.errors(case, spec.seed) if by_cae else None
         yield Result(
             spec.index,
-            f"{spec.algorithm.name}, {spec.disguise}",
+            f"{spec.algorithm.name}, {spec.inputs} inputs, {spec.disguise}",
             case.kind,
-            truth.worst,
+            (truth.worst, truth.balanced),
             truth.where,
             verdict.status,
             verdict.reason,

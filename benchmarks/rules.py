@@ -35,10 +35,10 @@ def ours(case: Case, n: int, seed: int) -> Ours:
     start = time.perf_counter()
     try:
         verdict = cm.verify(case.algorithm, case.network, case.alignment, at_least=AT_LEAST, battery="standard", n=n, seed=seed)
-        status, reason = verdict.status, verdict.reasons[0]
+        told: tuple[str, str] = verdict.status, verdict.reasons[0]
     except CommuteError as error:
-        status, reason = REFUSED, str(error)
-    return Ours(status, reason, time.perf_counter() - start)
+        told = REFUSED, str(error)
+    return Ours(*told, time.perf_counter() - start)
 
 
 @dataclass(frozen=True)

@@ -1,15 +1,17 @@
 """Algorithms of a few variables over inputs that are few enough for every base and source to be gone through."""
 
 from collections.abc import Callable, Mapping
+from functools import cache
 from typing import Any
 
 import commute as cm
 from commute.causal.library import hierarchical_equality, modular_addition
 
 
-def algorithms() -> list[cm.CausalModel]:
+@cache
+def algorithms() -> tuple[cm.CausalModel, ...]:
     """Every algorithm at every size."""
-    return [made(size) for made, sizes in SIZES.items() for size in sizes]
+    return tuple(made(size) for made, sizes in SIZES.items() for size in sizes)
 
 
 def _model(name: str, size: int, inputs: str, values: int, mechanisms: Mapping[str, Callable[..., Any]]) -> cm.CausalModel:
@@ -36,7 +38,7 @@ def chain(values: int) -> cm.CausalModel:
         values,
         {
             "first": lambda a, b: (a + b) % values,
-            "second": lambda first, c: max(first, c),
+            "second": lambda first, c: max(c, first),
             "answer": lambda second, d: (second + d) % values,
         },
     )
@@ -54,7 +56,7 @@ def tree(leaves: int) -> cm.CausalModel:
 
 def parity(inputs: int) -> cm.CausalModel:
     """Exclusive or of two exclusive ors; with five inputs the second is of three."""
-    second = (lambda c, d: c ^ d) if inputs == 4 else (lambda c, d, e: c ^ d ^ e)  # noqa: PLR2004
+    second = (lambda c, d: c ^ d) if inputs == 4 else (lambda c, d, e: c ^ d ^ e)
     return _model(
         "parity",
         inputs,
@@ -66,7 +68,13 @@ def parity(inputs: int) -> cm.CausalModel:
 
 def largest(values: int) -> cm.CausalModel:
     """The largest of three numbers, by way of the larger of the first two."""
-    return _model("largest", values, "abc", values, {"larger": lambda a, b: max(a, b), "answer": lambda larger, c: max(larger, c)})
+    return _model(
+        "largest",
+        values,
+        "abc",
+        values,
+        {"larger": lambda a, b: max(b, a), "answer": lambda larger, c: max(c, larger)},
+    )
 
 
 def conditional(values: int) -> cm.CausalModel:
@@ -102,7 +110,7 @@ def majority(votes: int) -> cm.CausalModel:
             "x": lambda a, b: a & b,
             "y": lambda c, d: c | d,
             "z": lambda e, f: int(e == f),
-            "answer": lambda x, y, z: int(x + y + z >= 2),  # noqa: PLR2004
+            "answer": lambda x, y, z: int(x + y + z >= 2),
         },
     )
 
@@ -121,8 +129,8 @@ def count(modulus: int) -> cm.CausalModel:
 def alarm(inputs: int) -> cm.CausalModel:
     """A variable that is rarely true: all of the inputs but the last."""
     names = "abcdef"[:inputs]
-    raised = (lambda a, b, c, d: a & b & c & d) if inputs == 5 else (lambda a, b, c, d, e: a & b & c & d & e)  # noqa: PLR2004
-    answer = (lambda alarm, e: alarm ^ e) if inputs == 5 else (lambda alarm, f: alarm ^ f)  # noqa: PLR2004
+    raised = (lambda a, b, c, d: a & b & c & d) if inputs == 5 else (lambda a, b, c, d, e: a & b & c & d & e)
+    answer = (lambda alarm, e: alarm ^ e) if inputs == 5 else (lambda alarm, f: alarm ^ f)
     return _model("alarm", inputs, names, 2, {"alarm": raised, "answer": answer})
 
 

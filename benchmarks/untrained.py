@@ -19,9 +19,7 @@ def untrained(model: cm.CausalModel, seed: int, *, readout: bool) -> tuple[cm.Ne
     if readout:
         _fit(model, network)
     variables = [v for v in model.internal if not _below(model, v)]
-    found = cm.search(
-        model, network, variables=variables, sites=[network.site("blocks.0")], method=SEARCH, n=PAIRS, seed=seed
-    )
+    found = cm.search(model, network, variables=variables, sites=[network.site("blocks.0")], method=SEARCH, n=PAIRS, seed=seed)
     return network, found.best
 
 

@@ -1,4 +1,4 @@
-"""Algorithms that a network does not run, but nearly: variables changed in few settings, split in finer values, or hardly ever true."""
+"""Algorithms that a network nearly runs: with a variable changed in few settings, split in finer values, or hardly ever true."""
 
 from collections.abc import Mapping, Sequence
 from math import prod
@@ -80,9 +80,7 @@ def with_rare(model: cm.CausalModel, generator: np.random.Generator) -> cm.Causa
     return _made(f"{model.name}, with a rare event", model, {v: tables[v] for v in order}, {RARE: cm.Bool})
 
 
-def _made(
-    name: str, model: cm.CausalModel, tables: Tables, domains: Mapping[str, cm.Finite] | None = None
-) -> cm.CausalModel:
+def _made(name: str, model: cm.CausalModel, tables: Tables, domains: Mapping[str, cm.Finite] | None = None) -> cm.CausalModel:
     known = {**{v: _domain(model, v) for v in model.graph}, **(domains or {})}
     mechanisms = {v: Coded({p: known[p] for p in parents}, codes, known[v]) for v, (parents, codes) in tables.items()}
     inputs = {v: known[v] for v in model.inputs}

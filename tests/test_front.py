@@ -62,9 +62,19 @@ def test_the_readmes_search_runs(capsys):
     assert re.search(r"dims +worst +iia +site\n(.*\n){4}IIA [01]\.\d+ \[", capsys.readouterr().out)
 
 
+def test_the_readmes_verdicts_run(capsys):
+    exec(compile(readme_blocks("python")[3], "README.md", "exec"), {})
+    refuted, search, honest = re.fullmatch(
+        r"(refuted: .*)\n(left: counterexample search: .*)\n(.*)\n", capsys.readouterr().out, re.DOTALL
+    ).groups()
+    assert "left: changed: IIA is at most" in refuted
+    assert "the algorithm says same=" in search
+    assert honest.startswith("holds [('left: rival rival'")
+
+
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[3]
+    program = readme_blocks("python")[4]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 

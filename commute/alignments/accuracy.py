@@ -5,7 +5,6 @@ from dataclasses import dataclass, field
 from typing import Any, Literal, get_args
 
 import numpy as np
-from torch.utils.flop_counter import FlopCounterMode
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count, count
@@ -16,6 +15,7 @@ from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError, check, unknown
 from commute.models.cost import Cost
 from commute.models.fewest import fewest_flops
+from commute.models.flops import Flops
 from commute.models.network import Network
 
 EngineName = Literal["commute", "pyvene"]
@@ -102,7 +102,7 @@ def interchange_accuracy(
     """
     if engine not in ENGINES:
         raise AlignmentError(unknown("engine", engine, ENGINES))
-    with FlopCounterMode(display=False) as counter:
+    with Flops() as counter:
         alone = network.run(pairs.base)
         check_labels(algorithm, alone)
         if engine == "commute":
@@ -112,7 +112,7 @@ def interchange_accuracy(
 
             answered = pyvene_interchange(network, pairs.base, _sources(alignment, pairs))
             right = agrees(answered, pairs.expected)
-    cost = Cost(counter.get_total_flops(), fewest_flops(network, pairs.base, _sources(alignment, pairs)))
+    cost = Cost(counter.total, fewest_flops(network, pairs.base, _sources(alignment, pairs)))
     return _counted(pairs, right, alone, confidence, cost)
 
 

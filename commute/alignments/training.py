@@ -7,13 +7,13 @@ from typing import TYPE_CHECKING
 
 import torch
 from torch import Tensor
-from torch.utils.flop_counter import FlopCounterMode
 
 from commute.alignments.feature import Feature
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.pairs import Pairs
 from commute.errors import AlignmentError
 from commute.models.decoding import Readout
+from commute.models.flops import Flops
 from commute.models.hooks import evaluating
 from commute.models.network import Network
 from commute.models.passes import FEW
@@ -158,6 +158,6 @@ def prepare(network: Network, places: Sequence[Place], readout: Readout, drawn: 
 
 
 def _flops_of_a_row(network: Network, pairs: Pairs) -> float:
-    with evaluating(network.module), torch.no_grad(), FlopCounterMode(display=False) as counter:
+    with evaluating(network.module), torch.no_grad(), Flops() as counter:
         network.call(take(pairs.base, slice(1)))
-    return float(counter.get_total_flops())
+    return float(counter.total)

@@ -69,6 +69,8 @@ def unseen(draw: Callable[[int], Pairs], model: CausalModel, n: int, seen: Colum
     if getattr(seen, "dtype", None) != np.uint64:  # others would be compared as floats, which are too coarse
         raise PairsError(f"seen is an array of the keys that pair_keys gives, of uint64; given {seen!r}")
     drawn = draw(n)
+    if not len(seen):
+        return drawn, 0
     pending = np.flatnonzero(np.isin(pair_keys(model, drawn), seen))
     if not len(pending):
         return drawn, 0

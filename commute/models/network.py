@@ -9,7 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor, nn
-from torch.utils.flop_counter import FlopCounterMode
 
 from commute.causal.batches import Batch, rows_of, take
 from commute.causal.interventions import Setting, Source
@@ -21,6 +20,7 @@ from commute.models.cost import Cost
 from commute.models.cuts import decides
 from commute.models.decoding import Decode
 from commute.models.engine import close
+from commute.models.flops import Flops
 from commute.models.heads import Part, head_sites
 from commute.models.hooks import evaluating, is_compiled, listing, ungraded
 from commute.models.language import PromptsLike, language
@@ -337,10 +337,10 @@ class Network(Passes):
 
     def _in_full(self, batch: Batch, sources: Sources, features: Mapping[Any, FeatureLike]) -> Sweep:
         """A sweep by passes in full."""
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             taken = self.activations(sources.batch, features.values(), sources.do)
             answers = {name: self.run(batch, {feature: taken[feature]}) for name, feature in features.items()}
-        return Sweep(answers, Cost(counter.get_total_flops()))
+        return Sweep(answers, Cost(counter.total))
 
     def _taken(self, sources: Mapping[FeatureLike, Setting | Source]) -> dict[FeatureLike, Tensor]:
         """The value that each feature takes for its source."""
@@ -354,14 +354,14 @@ class Network(Passes):
         return {feature: values[feature] for feature in sources}
 
     def check_deterministic(self, inputs: Setting, sites: Iterable[Site] = ()) -> None:
-        """Run the first block of inputs twice and compare the module's output and the sites.
+        """Run the first inputs twice and compare the module's output and the sites.
 
         Raises:
             NetworkError: when they differ beyond rounding; no interchange means anything then.
         """
         sites = list(sites)
         self._check(sites)
-        batch = take(batched(inputs)[0], slice(self.batch_size or FEW))
+        batch = take(batched(inputs)[0], slice(min(self.batch_size or FEW, FEW)))
         runs: list[dict[str, Tensor]] = []
         for _ in range(2):
             seen: dict[Site, list[Tensor]] = {site: [] for site in sites}

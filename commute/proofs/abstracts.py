@@ -12,7 +12,8 @@ from commute.causal.tau import Tau
 from commute.errors import ModelError
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence
-from commute.proofs.verdict import Role, Variable, Verdict
+from commute.proofs.shown import Role, Variable
+from commute.proofs.verdict import Verdict
 
 
 def abstracts(high: CausalModel, low: CausalModel, mapping: Tau | Mapping[str, Any], *, timeout: float = 60.0) -> Verdict:

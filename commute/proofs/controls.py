@@ -26,7 +26,7 @@ from commute.proofs.shuffled import shuffled_sources
 from commute.runs.seeds import stream, torch_seed
 
 SHUFFLES = 5  # copies at most, over which the control is an average
-RANDOM_SUBSPACES = 5  # draws, over which the control is an average
+RANDOM_SUBSPACES = 3  # draws, over which the control is an average
 
 
 def control_level(confidence: float, variables: int) -> float:

@@ -16,8 +16,8 @@ class Counterexample:
         expected: the algorithm's outputs.
         answered: the network's label, or its labels by output; of two causal models what the low-level setting stands for.
         read_out: the variable that was read out, if any: its source is the input in which the other variables were set first.
-        matters: the inputs without which the pair would not fail, as `base.a` and `left.a`, or `source.a` where all variables have one
-            source; None where that was not looked at.
+        matters: the inputs without which the pair would not fail, as `base.a` and `left.a`, or `source.a` where all variables
+            have one source; None where that was not looked at.
     """
 
     slice: str

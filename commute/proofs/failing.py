@@ -10,10 +10,10 @@ from commute.proofs.checked import Checked
 from commute.proofs.claimed import Claimed
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence, title
+from commute.proofs.region import Region
 from commute.proofs.regions import describe
 from commute.proofs.shrinking import shrunk
 from commute.proofs.slices import Slice
-from commute.proofs.verdict import Region
 
 
 def counterexample_of(claimed: Claimed, checked: Sequence[Checked], evidence: Sequence[Evidence]) -> Counterexample | None:

@@ -29,7 +29,8 @@ from commute.proofs.pairs_file import write_pairs
 from commute.proofs.readout import read_outs
 from commute.proofs.refute import refute
 from commute.proofs.sampling import Sampling
-from commute.proofs.verdict import FittedDims, Role, SearchedSite, Variable, Verdict
+from commute.proofs.shown import FittedDims, Role, SearchedSite, Variable
+from commute.proofs.verdict import Verdict
 from commute.runs.events import ControlMeasured, Decided, OnEvent, VerificationStarted, ignore
 
 _SEARCHING: tuple[Item, ...] = ("random subspace", "re-initialised network", "permuted algorithm", "stability")

@@ -4,9 +4,8 @@ from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
 
-from torch.utils.flop_counter import FlopCounterMode
-
-from commute.proofs.verdict import ItemCost
+from commute.models.flops import Flops
+from commute.proofs.shown import ItemCost
 
 
 @dataclass(frozen=True)
@@ -18,9 +17,9 @@ class Meter:
     @contextmanager
     def of(self, item: str) -> Iterator[None]:
         """Count what is done here for an item."""
-        with FlopCounterMode(display=False) as counter:
+        with Flops() as counter:
             yield
-        self.add(item, counter.get_total_flops())
+        self.add(item, counter.total)
 
     def add(self, item: str, flops: float) -> None:
         """Count what was counted elsewhere."""

@@ -12,7 +12,7 @@ from commute.causal.domains import Domain, Finite
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.errors import PairsError
-from commute.proofs.verdict import Region
+from commute.proofs.region import Region
 from commute.runs.seeds import stream
 
 if TYPE_CHECKING:

@@ -17,7 +17,8 @@ from commute.errors import ClaimError
 from commute.proofs.battery import items_of
 from commute.proofs.diagnostics import as_rival, rival_record
 from commute.proofs.judge import Judging, Searched, judge
-from commute.proofs.verdict import FittedDims, SearchedSite, Verdict
+from commute.proofs.shown import FittedDims, SearchedSite
+from commute.proofs.verdict import Verdict
 from commute.runs.directory import RunDirectory
 from commute.runs.events import Event, OnEvent, ignore
 from commute.runs.provenance import git_state
@@ -72,7 +73,8 @@ def run_claim(
         return ClaimRun(Verdict.load(run.folder), run.folder, resumed=True)
     weights = next(made.network.module.parameters(), None)
     on = {} if weights is None else {"device": str(weights.device), "dtype": str(weights.dtype)}
-    about = {"claim": name, "file": file and str(file.resolve()), "parameters": dict(parameters or {}), **on, **settings, "hashes": hashes}
+    made_by = {"claim": name, "file": file and str(file.resolve()), "parameters": dict(parameters or {})}
+    about = {**made_by, **on, **settings, "hashes": hashes}
     run.begin(about, git_state(file.parent if file else Path.cwd()))
 
     def tell(event: Event) -> None:

@@ -3,7 +3,7 @@
 import json
 from dataclasses import asdict, dataclass, field
 from pathlib import Path
-from typing import Any, Literal
+from typing import Any
 
 from commute.alignments.accuracy import Accuracy
 from commute.alignments.binomial import Count
@@ -11,73 +11,12 @@ from commute.causal.abstraction import Status
 from commute.errors import ClaimError
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence, Kind
+from commute.proofs.region import Region
+from commute.proofs.shown import FittedDims, ItemCost, SearchedSite, Variable
 from commute.runs.files import write_atomically
 
-Role = Literal["input", "internal", "output"]
 _VERSION = 2
 _REASONS = 5  # sentences shown before the rest are counted
-
-
-@dataclass(frozen=True)
-class Variable:
-    """A variable of the algorithm, its place in the graph and, if aligned, in the network."""
-
-    name: str
-    role: Role
-    parents: tuple[str, ...]
-    feature: str | None
-
-
-@dataclass(frozen=True)
-class SearchedSite:
-    """One row of the search behind the claim: a variable's IIA at a site, on the selection pairs."""
-
-    site: str
-    variable: str
-    iia: float
-    worst: float
-
-
-@dataclass(frozen=True)
-class FittedDims:
-    """One point of the curve of IIA by dims of the search behind the claim: the best at so many dims, on the selection pairs."""
-
-    dims: int
-    iia: float
-
-
-@dataclass(frozen=True)
-class Region:
-    """Inputs on which a claim that is refuted does hold: conditions on the algorithm's variables, all met at once.
-
-    Attributes:
-        conditions: such as `base carry = False` and `source left ≤ 3`; at most three.
-        inside: right answers on pairs that meet them, of pairs that did not choose them.
-        outside: right answers on the others.
-        lower: bound on the IIA inside from below, at the verdict's confidence.
-        upper: bound from above, likewise.
-    """
-
-    conditions: tuple[str, ...]
-    inside: Count
-    outside: Count
-    lower: float
-    upper: float
-
-    def __str__(self) -> str:
-        where = " and ".join(self.conditions)
-        return (
-            f"it does hold where {where}: IIA {self.inside.rate:.4f} [{self.lower:.4f}, {self.upper:.4f}] on {self.inside.total} "
-            f"pairs, against {self.outside.rate:.4f} elsewhere"
-        )
-
-
-@dataclass(frozen=True)
-class ItemCost:
-    """What one item of the battery cost, in module-FLOPs."""
-
-    item: str
-    flops: int
 
 
 @dataclass(frozen=True, repr=False)

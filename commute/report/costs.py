@@ -2,7 +2,7 @@
 
 from collections.abc import Sequence
 
-from commute.proofs.verdict import ItemCost
+from commute.proofs.shown import ItemCost
 
 _PLAIN = "interchange"  # the item of a battery that is the IIA of every set of variables
 _SEARCH = ": search"  # how the items end that are a control's search

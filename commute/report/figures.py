@@ -10,7 +10,7 @@ import matplotlib as mpl
 import networkx as nx
 from matplotlib.figure import Figure
 
-from commute.proofs.verdict import FittedDims, Variable
+from commute.proofs.shown import FittedDims, Variable
 
 _INK = "#0b0b0b"  # replaced by the page's text colour
 _ALIGNED, _OTHER = "#2f6fdb", "#8a94a6"

@@ -4,7 +4,7 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 from commute.proofs.evidence import Evidence
-from commute.proofs.verdict import SearchedSite
+from commute.proofs.shown import SearchedSite
 
 _ARROW = " → "
 WORST = "worst slice"

@@ -131,16 +131,18 @@ def test_a_variable_may_be_an_input_and_an_output_and_all_may_be_constant():
     assert agreement(organism.network, organism.alignment, cm.pairs(constant, ["v"], design="exhaustive")).all()
 
 
-def test_a_chain_of_many_blocks_loses_nothing_to_rounding():
-    """Each unit that is nearly met would add its error to all others' in every block."""
-    seven = cm.Finite(range(7))
-    steps = {f"s{i}": cm.Table([f"s{i - 1}" if i else "x", "y"], SUMS) for i in range(14)}
-    organism = cm.organisms.compile(cm.CausalModel("steps", {"x": seven, "y": seven}, steps), scale=3.0)
+@pytest.mark.parametrize(("size", "blocks"), [(23, 8), (5, 30)])
+def test_rounding_does_not_add_up_over_units_and_blocks(size, blocks):
+    numbers = cm.Finite(range(size))
+    table = {(a, b): (a + b) % size for a in numbers for b in numbers}
+    steps = {f"s{i}": cm.Table([f"s{i - 1}" if i else "x", "y"], table) for i in range(blocks)}
+    model = cm.CausalModel("steps", {"x": numbers, "y": numbers}, steps)
+    organism = cm.organisms.compile(model, scale=3.0)
     assert right_answers(organism) == 1
-    assert len(organism.network.module.blocks) == 14
-
-
-SUMS = {(a, b): (a + b) % 7 for a in range(7) for b in range(7)}
+    assert len(organism.network.module.blocks) == blocks
+    with torch.no_grad():
+        scores = organism.network.module(organism.network.encode(every(model)))
+    assert torch.allclose(scores.abs(), torch.ones(()), rtol=0, atol=2e-4 if size > 20 else 0.01)
 
 
 def test_the_seed_decides_the_weights_and_torch_draws_nothing():

@@ -10,7 +10,7 @@ import commute as cm
 from commute.alignments.binomial import Count
 from commute.cli.main import exit_code
 from commute.proofs.counterexample import Counterexample
-from commute.proofs.verdict import Variable
+from commute.proofs.shown import Variable
 from commute.report.page import page, write_page
 from tests.report import verdicts
 

@@ -8,7 +8,7 @@ import pytest
 from commute.alignments.binomial import Count
 from commute.alignments.methods import METHODS
 from commute.proofs.battery import ITEMS
-from commute.proofs.verdict import ItemCost, SearchedSite
+from commute.proofs.shown import ItemCost, SearchedSite
 from commute.report import citations
 from commute.report.citations import cited
 from commute.report.costs import cost_rows

@@ -6,7 +6,9 @@ from commute.alignments.accuracy import Accuracy
 from commute.alignments.binomial import Count
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence
-from commute.proofs.verdict import FittedDims, ItemCost, Region, SearchedSite, Variable, Verdict
+from commute.proofs.region import Region
+from commute.proofs.shown import FittedDims, ItemCost, SearchedSite, Variable
+from commute.proofs.verdict import Verdict
 
 BATTERY = ("no intervention", "interchange", "random subspace", "null space", "divergence", "rivals", "counterexample search")
 COSTS = (ItemCost("no intervention", 1_000_000), ItemCost("interchange", 4_000_000), ItemCost("null space", 9_000_000))

@@ -12,7 +12,7 @@ from commute.causal.batches import Column
 from commute.models.organisms.cases import Cases
 from commute.models.organisms.streams import Stream, spread
 
-_SLACK = 0.25  # how far amounts may be off before a unit speaks in a case that is not met
+_SLACK = 0.1  # how far amounts may be off before a unit speaks in a case that is not met; errors grow by 1 / 0.9 a block
 _NOISES = 32  # random units that noise is mixed from, besides one for each direction
 
 

@@ -7,9 +7,8 @@ from numbers import Real
 
 import numpy as np
 import torch
-from torch import Tensor
 
-from commute.causal.batches import Batch, Column, as_column, rows_of
+from commute.causal.batches import Column
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
@@ -17,6 +16,7 @@ from commute.errors import NetworkError, check, not_counts, unknown
 from commute.models.network import Network
 from commute.models.organisms.blocks import Block, Blocks, activations, computing, joined, linear, noisy, passing, random
 from commute.models.organisms.cases import Cases, cases_of, check_units, sizes_of
+from commute.models.organisms.coding import Decode, Encode, one_hot
 from commute.models.organisms.disguises import disguised, levels
 from commute.models.organisms.organism import Organism, Subspace
 from commute.models.organisms.streams import Code, Stream
@@ -101,41 +101,6 @@ def compile(  # noqa: A001  # organisms.compile
         {v: subspace(made.parts.get(v, (v,))) for v in model.internal},
         {name: subspace(names) for name, names in made.others.items()},
     )
-
-
-@dataclass(frozen=True)
-class Encode:
-    """Inputs as one-hot vectors side by side, [batch, values of all inputs]."""
-
-    domains: Mapping[str, Finite]
-
-    def __call__(self, inputs: Batch) -> Tensor:
-        """The vectors of a batch of labels."""
-        return torch.from_numpy(one_hot({v: d.encode(as_column(inputs[v])) for v, d in self.domains.items()}, self.domains))
-
-
-@dataclass(frozen=True)
-class Decode:
-    """Scores of each output's values side by side, [batch, values of all outputs], as the labels with the highest."""
-
-    domains: Mapping[str, Finite]
-
-    def __call__(self, scores: Tensor) -> Column | dict[str, Column]:
-        """Labels [batch], of each output where there are several."""
-        parts = torch.split(scores, [len(d) for d in self.domains.values()], dim=1)
-        found = {v: d.decode(x.argmax(-1).cpu().numpy()) for (v, d), x in zip(self.domains.items(), parts, strict=True)}
-        return found if len(found) > 1 else next(iter(found.values()))
-
-
-def one_hot(columns: Batch, domains: Mapping[str, Finite]) -> Column:
-    """Columns of codes as one-hot vectors side by side, [batch, values of all]."""
-    rows = np.arange(rows_of(columns))
-    encoded = np.zeros((len(rows), sum(map(len, domains.values()))), dtype=np.float32)
-    start = 0
-    for name, domain in domains.items():
-        encoded[rows, start + columns[name].astype(np.int64)] = 1
-        start += len(domain)
-    return encoded
 
 
 def _domains(model: CausalModel, variables: Sequence[str]) -> dict[str, Finite]:

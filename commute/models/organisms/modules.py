@@ -67,6 +67,8 @@ class Transformer(nn.Module):
     def __init__(self, tokens: int, positions: int, width: int, layers: int, heads: int, answers: int) -> None:
         super().__init__()
         self.embed, self.place = nn.Embedding(tokens, width), nn.Embedding(positions, width)
+        for table in (self.embed, self.place):
+            nn.init.normal_(table.weight, std=width**-0.5)  # small, so that what blocks add shows beside it
         self.blocks = nn.Sequential(*(Block(width, heads) for _ in range(layers)))
         self.norm, self.head = nn.LayerNorm(width), nn.Linear(width, answers)
 

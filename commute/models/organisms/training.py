@@ -25,6 +25,7 @@ from commute.runs.seeds import stream
 
 _ROUND = 25  # steps between checks
 _FEW, _MANY = 256, 4096  # pairs of each kind of exchange in a check, and in a second one where the first is passed
+_SHOWN = 6  # kinds of exchange that a message lists
 
 
 def train(
@@ -36,7 +37,7 @@ def train(
     at_least: float = 0.99,
     steps: int = 5000,
     batch_size: int = 64,
-    learning_rate: float = 3e-3,
+    learning_rate: float = 1e-3,
     seed: int = 0,
 ) -> Organism:
     """Train a network by interchange intervention training until it computes an algorithm with its variables in given places.
@@ -171,11 +172,13 @@ class _Training:
 
     def told(self, reached: Mapping[Kind, float], at_least: float, steps: int) -> str:
         """What was reached when the steps were over, the worst first, and what to do."""
-        rates = "; ".join(f"{rate:.3f} {_named(kind)}" for kind, rate in sorted(reached.items(), key=lambda x: x[1]))
+        short = sorted((rate, _named(kind)) for kind, rate in reached.items() if rate < at_least)
+        rates = "; ".join(f"{rate:.3f} {name}" for rate, name in short[:_SHOWN])
+        more = f"; and {len(short) - _SHOWN} more kinds of exchange are short of it" if len(short) > _SHOWN else ""
         mediated = "; with strict, all that the answer depends on must be in the places, or pass by their sites"
         return (
-            f"training {self.network.name!r} did not reach {at_least} of right answers in {steps} steps, but {rates}; give it "
-            f"more steps, another learning_rate or a wider network{mediated if len(self.rests) > 1 else ''}"
+            f"training {self.network.name!r} did not reach {at_least} of right answers in {steps} steps, but {rates}{more}; give "
+            f"it more steps, a wider network, more dims or another seed{mediated if len(self.rests) > 1 else ''}"
         )
 
 

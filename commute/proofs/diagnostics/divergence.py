@@ -16,7 +16,7 @@ from commute.proofs.evidence import Evidence
 from commute.runs.seeds import stream
 
 NAME = "divergence"
-_VECTORS = 1000  # patched ones, and natural ones, at most
+_VECTORS = 500  # patched ones, and natural ones, at most
 _FEWEST = 40  # natural ones without which their distances say nothing
 _QUANTILE = 0.99  # of the distances among natural vectors; beyond it a vector counts as far from them
 _WARNED = 0.05  # share of vectors that far, five times the natural one

@@ -9,6 +9,7 @@ from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.models.patches import Whole
 from commute.proofs.claimed import Claimed
+from commute.proofs.diagnostics.alike import alike
 from commute.proofs.diagnostics.lines import measured, not_measured
 from commute.proofs.diagnostics.vectors import by_site, fills, patched
 from commute.proofs.evidence import Evidence
@@ -35,7 +36,7 @@ def remainder_only(claimed: Claimed) -> list[Evidence]:
 def _of(claimed: Claimed, variable: str) -> Evidence:
     network, sites = claimed.network, by_site(claimed.alignment.parts(variable))
     drawn = claimed.fresh.pairs([variable], claimed.n, stream(claimed.seed, "diagnostic", NAME, variable))
-    source = _alike(claimed.algorithm, variable, drawn)
+    source = alike(claimed.algorithm, variable, drawn)
     rows = np.flatnonzero(_decided_by(claimed.algorithm, variable, drawn, source))
     if not len(rows):
         return not_measured(NAME, [variable], f"in none of the pairs does {variable} make all the difference to the answer")
@@ -47,18 +48,11 @@ def _of(claimed: Claimed, variable: str) -> Evidence:
     carried = count(agrees(answered, taken))
     says = (
         f"with all at its site but {variable} taken from an input that differs in {variable} alone, the network answers as if "
-        f"{variable} had been taken too: so far what is left out carries it"
+        f"{variable} had been taken too"
     )
     warning = carried.lower(claimed.confidence) > 1 - claimed.at_least
+    says += "; so what is left out carries it as well" if warning else ""
     return measured(claimed, NAME, [variable], carried, says, warning=warning)
-
-
-def _alike(algorithm: CausalModel, variable: str, pairs: Pairs) -> Batch:
-    """The sources with all inputs that the variable does not depend on as in the bases."""
-    from networkx import ancestors
-
-    matter = {variable, *ancestors(algorithm.graph, variable)}
-    return {v: pairs.sources[variable][v] if v in matter else pairs.base[v] for v in algorithm.inputs}
 
 
 def _decided_by(algorithm: CausalModel, variable: str, pairs: Pairs, source: Batch) -> Column:

@@ -63,6 +63,7 @@ def _searched(claimed: Claimed, found: Found, name: str) -> _Again:
         runs=claimed.runs,
         on_event=claimed.on_event,
     )
+    claimed.meter.add(f"{NAME}: search", sum(c.flops for c in result.candidates))
     alignment = result.best
     fresh = Unseen.of(claimed.algorithm, alignment.found, name)
     right = {}
