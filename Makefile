@@ -28,6 +28,7 @@ bench: .venv/ready  ## figures beside their bars
 	$(BIN)/python -m benchmarks.claims
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.search
+	$(BIN)/python -m benchmarks.verdict
 
 clean:
 	rm -rf .venv runs

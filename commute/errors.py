@@ -4,6 +4,8 @@ from collections.abc import Iterable, Sequence
 from difflib import get_close_matches
 from numbers import Integral
 
+_FEW = 16  # names that are all listed
+
 
 class CommuteError(Exception):
     """Base of every error caused by what was given; its message says what was expected and what to do."""
@@ -47,7 +49,7 @@ def unknown(kind: str, name: object, known: Iterable[object]) -> str:
     near = get_close_matches(str(name), names, n=1, cutoff=0.5)
     if near:
         return f"there is no {kind} {str(name)!r}; did you mean {near[0]!r}?"
-    shown = ", ".join(names[:12]) + (", …" if len(names) > 12 else "")  # noqa: PLR2004
+    shown = ", ".join(names[:_FEW]) + (", …" if len(names) > _FEW else "")
     return f"there is no {kind} {str(name)!r}; there is {shown or 'none at all'}"
 
 

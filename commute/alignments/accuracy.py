@@ -175,7 +175,7 @@ def _by_output(answered: Any, outputs: Sequence[str]) -> Mapping[str, Column]:
             return {outputs[0]: answered}
         raise AlignmentError(f"the algorithm has outputs {', '.join(outputs)}; decode must return a mapping with these names")
     check(
-        [f"decode returns no {unknown('output', v, answered)}" for v in outputs if v not in answered],
+        [f"in what decode returns {unknown('output', v, answered)}" for v in outputs if v not in answered],
         AlignmentError,
         "the network",
     )

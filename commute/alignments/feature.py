@@ -1,6 +1,8 @@
 """Features: the part of a site that an algorithm's variable is aligned with."""
 
+from collections.abc import Iterable
 from dataclasses import dataclass
+from numbers import Integral
 
 from torch import Tensor
 
@@ -30,9 +32,10 @@ class Feature:
         if not isinstance(self.featurizer, Featurizer) or isinstance(self.featurizer, type):
             problems.append(f"featurizer must be a featurizer such as Identity(); given {self.featurizer!r}")
         if self.dims is not None:
-            object.__setattr__(self, "dims", tuple(map(int, self.dims)))
-            if not self.dims or len(set(self.dims)) < len(self.dims) or min(self.dims) < 0:
-                problems.append(f"dims must name at least one coordinate, each once, counted from 0; given {self.dims}")
+            dims = _whole(self.dims)
+            if not dims or len(set(dims)) < len(dims) or min(dims) < 0:
+                problems.append(f"dims must name at least one coordinate, each once, counted from 0; given {self.dims!r}")
+            object.__setattr__(self, "dims", dims)
         if problems:
             raise AlignmentError("a feature: " + "; ".join(problems))
 
@@ -41,17 +44,23 @@ class Feature:
 
     def read(self, vectors: Tensor) -> Tensor:
         """The feature's values, [batch, dims], in the site's vectors [batch, width]."""
-        features, _ = self.featurizer.to_features(vectors)
+        features, _ = self._split(vectors)
         return features if self.dims is None else features[:, self._columns(features)]
 
     def write(self, vectors: Tensor, values: Tensor) -> Tensor:
         """The site's vectors with the feature set to `values` [batch, dims] and everything else kept."""
-        features, rest = self.featurizer.to_features(vectors)
+        features, rest = self._split(vectors)
         if self.dims is None:
             return self.featurizer.from_features(values, rest)
         changed = features.clone()
         changed[:, self._columns(features)] = values.to(features.dtype)
         return self.featurizer.from_features(changed, rest)
+
+    def _split(self, vectors: Tensor) -> tuple[Tensor, Tensor]:
+        try:
+            return self.featurizer.to_features(vectors)
+        except AlignmentError as error:
+            raise AlignmentError(f"the feature at {self.site}: {error}") from None
 
     def _columns(self, features: Tensor) -> list[int]:
         dims = list(self.dims or ())
@@ -60,3 +69,10 @@ class Feature:
                 f"the feature at {self.site} asks for dim {max(dims)}, but there are {features.shape[1]}, from 0"
             )
         return dims
+
+
+def _whole(dims: object) -> tuple[int, ...]:
+    """Dims as whole numbers; none where they are not."""
+    listed = dims.tolist() if hasattr(dims, "tolist") else dims  # of an array or a tensor
+    each = tuple(listed) if isinstance(listed, Iterable) else ()
+    return tuple(map(int, each)) if all(isinstance(x, Integral) and not isinstance(x, bool) for x in each) else ()

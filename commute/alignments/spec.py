@@ -166,7 +166,8 @@ def undefined(variables: Sequence[str], algorithm: CausalModel) -> list[str]:
     """Which of the variables an alignment cannot be about: unknown ones, and ones whose values are not known."""
     problems = [unknown("variable", v, algorithm.graph) for v in variables if v not in algorithm.graph]
     return problems + [
-        f"the domain of {v!r} is not known, so its values cannot be told apart; give it as domains={{{v!r}: Finite(…)}}"
+        f"the domain of {v!r} is not known, so its values cannot be told apart; give it as domains={{{v!r}: …}}, cm.Finite(…) of "
+        "its values, or cm.Interval(…) where it is a real number"
         for v in variables
         if v in algorithm.graph and algorithm.known_domain(v) is None
     ]

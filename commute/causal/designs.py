@@ -143,7 +143,8 @@ def _bases(inputs: Inputs, values: Batch, generator: np.random.Generator) -> Bat
     if wanted[pending].sum() == wanted.sum() and not _can_change(bases, generator):
         raise PairsError(
             f"no interchange of {', '.join(values)} was found that changes the output of {model.name!r}, so changed and "
-            "unchanged pairs cannot be balanced; use design='uniform', or look again at the model"
+            "unchanged pairs cannot be balanced; look again at the model, leave it out of what is aligned, or draw pairs of your "
+            "own by design='uniform'"
         )
     return drawn  # a row that is still pending cannot be as wanted: its last draw is of the other kind
 

@@ -36,7 +36,7 @@ class Inputs:
         try:
             _ = self._judged, self._wanted
         except ModelError as error:
-            raise PairsError(f"the condition given={self.given!r} does not fit: {error}") from None
+            raise PairsError(f"the condition given={self._told} does not fit: {error}") from None
 
     @cached_property
     def finite(self) -> bool:
@@ -73,7 +73,7 @@ class Inputs:
         columns = {v: grid[v] if v in grid else np.repeat(self._fixed[v], prod(shape)) for v in self.model.inputs}
         kept = take(columns, self.meets(columns, prod(shape)))
         if not rows_of(kept):
-            raise PairsError(f"no input of {self.model.name!r} meets the condition {self.given!r}")
+            raise PairsError(f"no input of {self.model.name!r} meets the condition {self._told}")
         return kept
 
     def sample(self, generator: np.random.Generator, n: int) -> Batch:
@@ -96,7 +96,7 @@ class Inputs:
             if enough >= n:
                 return {v: np.concatenate([part[v] for part in found])[:n] for v in self.model.inputs}
         raise PairsError(
-            f"of {ROUNDS * block:,} inputs drawn of {self.model.name!r}, {enough:,} meet {self.given!r}; {n:,} are needed"
+            f"of {ROUNDS * block:,} inputs drawn of {self.model.name!r}, {enough:,} meet {self._told}; {n:,} are needed"
         )
 
     @cached_property
@@ -109,8 +109,18 @@ class Inputs:
     def _wanted(self) -> dict[str, Any]:
         """The values that a partial setting asks for: columns of one code, or labels of variables without a domain."""
         given = self.given if isinstance(self.given, Mapping) else {}
-        domains = {v: self.model.known_domain(v) for v in given}
-        return {v: x if (d := domains[v]) is None else d.encode(as_column([x])) for v, x in given.items()}
+        columns: dict[str, Any] = {}
+        for v, x in given.items():
+            try:
+                columns[v] = x if (domain := self.model.known_domain(v)) is None else domain.encode(as_column([x]))
+            except ModelError as error:
+                raise ModelError(f"{v!r}: {error}") from None
+        return columns
+
+    @property
+    def _told(self) -> str:
+        """The condition in a message: a function by its name."""
+        return str(getattr(self.given, "__name__", repr(self.given)))
 
     def meets(self, columns: Batch, rows: int) -> Column:
         """Which rows of input columns meet the condition, [rows] of bool."""

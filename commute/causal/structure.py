@@ -27,7 +27,10 @@ def structure_problems(
     ]
     problems += [f"{v!r} is an input and has a mechanism; it must be one or the other" for v in parents if v in inputs]
     problems += [
-        f"the mechanism of {v!r}: {unknown('variable', p, variables)}" for v in parents for p in parents[v] if p not in variables
+        f"the mechanism of {v!r}: {unknown('variable', p, [x for x in variables if x != v])}"
+        for v in parents
+        for p in parents[v]
+        if p not in variables
     ]
     problems += [unknown("variable", v, variables) + " (outputs)" for v in outputs or () if v not in variables]
     problems += [unknown("mechanism", v, parents) + " (domains)" for v in domains if v not in parents]

@@ -24,6 +24,9 @@ def opened(file: Path) -> Iterator[dict[str, ClaimFunction]]:
     Raises:
         ClaimError: when the file cannot be run.
     """
+    if file.is_dir():
+        listed = ", ".join(sorted(path.name for path in file.glob("*.py"))) or "none"
+        raise ClaimError(f"{file} is a folder; give a Python file of it, of which there is {listed}")
     if not file.is_file():
         raise ClaimError(f"there is no file {file}")
     spec = spec_from_file_location(_MODULE, file)

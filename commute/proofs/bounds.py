@@ -41,6 +41,9 @@ class Bounds:
 def bound(slices: Sequence[Slice], *, at_least: float, confidence: float, by: Inference | None = None) -> list[Bounds]:
     """Bounds for each slice, in order; the chance that any lower one is too high is at most 1 - confidence, likewise upper ones.
 
+    For lower bounds this is so where slices do not work against each other, as slices of other pairs and of the same pairs do not
+    (Simes, 1986); that the claim is not accepted when it is false, whatever they do.
+
     The claim is that every slice's rate is at least `at_least`. It is false if one slice is below, and it is then accepted only
     if that slice's own test rejects: so where every slice's test is rejected at level alpha, all of them pass (an
     intersection-union test, Berger 1982). Otherwise those pass that Holm's step-down procedure rejects. Bounds from below

@@ -4,6 +4,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from inspect import isfunction
 from pathlib import Path
+from reprlib import repr as short
 from typing import Any
 
 from commute.alignments.alignment import Alignment
@@ -61,11 +62,10 @@ class Claim:
         wanted = (
             ("algorithm", CausalModel),
             ("network", Network),
-            ("alignment", Alignment | None),
-            ("search", Search | None),
+            *((name, kind) for name, kind in (("alignment", Alignment), ("search", Search)) if getattr(self, name) is not None),
         )
         problems = [
-            f"{name} must be a {getattr(kind, '__name__', kind)}; given {getattr(self, name)!r}"
+            f"{name} must be a cm.{kind.__name__}; given {short(getattr(self, name))}"
             for name, kind in wanted
             if not isinstance(getattr(self, name), kind)
         ]

@@ -12,11 +12,13 @@ class Control:
     Attributes:
         name: what was put in place of the claim's network, subspace or algorithm.
         variable: the variable interchanged.
-        count: right answers on fresh balanced pairs; None where the control cannot be made.
-        says: what it means, in a sentence.
+        count: right answers on fresh balanced pairs; None where there is nothing to control, or where it could not be made.
+        says: what it means, in a sentence; without a count, why there is none.
+        failed: whether it could not be made, though there is something to control.
     """
 
     name: str
     variable: str
     count: Count | None
     says: str
+    failed: bool = False

@@ -42,7 +42,7 @@ def judged_controls(controls: Sequence[Control], *, at_least: float, confidence:
     for c in controls:
         lower, upper = (c.count.lower(level), c.count.upper(level)) if c.count else (0.0, 1.0)
         passed = upper < at_least if c.count else None
-        judged.append(Evidence("control", "statistical", c.name, (c.variable,), c.count, lower, upper, passed, c.says))
+        judged.append(Evidence("control", "statistical", c.name, (c.variable,), c.count, lower, upper, passed, c.says, c.failed))
     return judged
 
 
@@ -88,7 +88,9 @@ def _uncontrolled(evidence: Sequence[Evidence]) -> Iterator[str]:
         if e.passed is False:
             reached = f"up to {e.upper:.4f}, {e.count} right"
             yield f"{e.title}: this control may reach the claim ({reached}), so the claim says too little"
-    measured = {e.variables[0] for e in controls if e.count}
+        if e.warning:
+            yield f"{e.title}: this control could not be made ({e.says}), and without it no claim holds"
+    measured = {e.variables[0] for e in controls if e.count and e.name in DECIDING}
     for v in dict.fromkeys(v for e in evidence if e.kind == "slice" for v in e.variables):
         if v not in measured:
             yield f"{v}: no control was measured, and without one no claim holds"

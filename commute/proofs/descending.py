@@ -64,16 +64,22 @@ class Margins:
         lead: Column = (own - others).numpy()
         return lead
 
+    def counted(self, pairs: Codes) -> Column:
+        """The lead of the algorithm's answers, [pairs]; infinite where none does, or another, for an edge that is close by."""
+        lead = self.at(pairs, self.wanted(pairs))
+        behind = lead <= 0
+        return np.where(behind & ~self.trial.but_at_edges(pairs, behind), np.inf, lead)
+
 
 def descended(margins: Margins, pairs: Codes) -> Codes:
-    """Pairs moved by steps against the gradient of their margin, within the domains, until one's is below 0.
+    """Pairs moved by steps against the gradient of their margin, within the domains, until one's is below 0 away from edges.
 
     The gradient is taken by differences in all continuous inputs of all sides at once, so `encode` and the module may be
     anything. Of several lengths each step takes the one with the lowest margin, for the answer that the algorithm gives there.
     """
     trial = margins.trial
     places, low, high = _continuous(trial, pairs)
-    current = margins.at(pairs, margins.wanted(pairs))
+    current = margins.counted(pairs)
     for _ in range(_STEPS):
         if (current < 0).any():
             break
@@ -83,7 +89,7 @@ def descended(margins: Margins, pairs: Codes) -> Codes:
         tried = np.repeat(pairs[:, None], len(_LENGTHS), axis=1)
         tried[:, :, places[0], places[1]] = np.clip(pairs[:, *places][:, None] - _LENGTHS[:, None] * step[:, None], low, high)
         flat = tried.reshape(-1, *pairs.shape[1:])
-        reached = np.where(trial.allowed(flat), margins.at(flat, margins.wanted(flat)), np.inf).reshape(len(pairs), -1)
+        reached = np.where(trial.allowed(flat), margins.counted(flat), np.inf).reshape(len(pairs), -1)
         best = reached.argmin(1)
         rows = np.arange(len(pairs))
         better = reached[rows, best] < current

@@ -30,7 +30,7 @@ class Evidence:
         upper: bound from above, likewise.
         passed: whether it speaks for the claim; None where it decides nothing.
         says: what it means, in a sentence.
-        warning: whether a diagnostic found what a reader should know of.
+        warning: whether a diagnostic found what a reader should know of, or a control could not be made.
         unit: of `lower` and `upper` where they bound no rate.
     """
 

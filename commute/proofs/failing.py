@@ -1,4 +1,4 @@
-"""Where a claim fails: its counterexample, and the inputs on which it holds all the same."""
+"""Where a claim fails: its counterexample, and the pairs on which it holds all the same."""
 
 from collections.abc import Collection, Sequence
 from typing import Any
@@ -6,6 +6,7 @@ from typing import Any
 import numpy as np
 
 from commute.causal.batches import Batch
+from commute.proofs.bounds import Inference
 from commute.proofs.checked import Checked
 from commute.proofs.claimed import Claimed
 from commute.proofs.counterexample import Counterexample
@@ -35,8 +36,8 @@ def counterexample_of(claimed: Claimed, checked: Sequence[Checked], evidence: Se
     return shrunk(claimed.algorithm, claimed.network, claimed.alignment, example)
 
 
-def region_of(claimed: Claimed, checked: Sequence[Checked], evidence: Sequence[Evidence]) -> Region | None:
-    """Inputs on which the pairs of the worst refuted slice are answered rightly, where there are such."""
+def region_of(claimed: Claimed, checked: Sequence[Checked], evidence: Sequence[Evidence], *, by: Inference) -> Region | None:
+    """Of the pairs that the worst refuted slice is part of, those that are answered rightly, where they can be described."""
     found = _worst(checked, _refuted(evidence))
     if found is None:
         return None
@@ -45,9 +46,11 @@ def region_of(claimed: Claimed, checked: Sequence[Checked], evidence: Sequence[E
         claimed.algorithm,
         worst.pairs,
         worst.right,
+        what=worst.what,
         at_least=claimed.at_least,
         confidence=claimed.confidence,
         seed=claimed.seed,
+        by=by,
     )
 
 

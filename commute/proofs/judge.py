@@ -7,11 +7,12 @@ from pathlib import Path
 
 import numpy as np
 
-from commute.alignments.accuracy import Accuracy, agrees
+from commute.alignments.accuracy import Accuracy, agrees, check_labels
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count
 from commute.alignments.drawing import Unseen
 from commute.alignments.variable_sets import variable_sets
+from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.models.network import Network
 from commute.proofs.battery import SAMPLED, Battery, Item, items_of
@@ -23,7 +24,7 @@ from commute.proofs.diagnostics import DIAGNOSTICS, Rival
 from commute.proofs.distinctions import distinctions
 from commute.proofs.evidence import Evidence
 from commute.proofs.failing import counterexample_of, region_of
-from commute.proofs.interchanging import alone, interchange, remainder_exchanged
+from commute.proofs.interchanging import alone, interchange, larger_sets, remainder_exchanged
 from commute.proofs.meter import Meter
 from commute.proofs.pairs_file import write_pairs
 from commute.proofs.readout import read_outs
@@ -32,9 +33,11 @@ from commute.proofs.sampling import Sampling
 from commute.proofs.shown import FittedDims, Role, SearchedSite, Variable
 from commute.proofs.verdict import Verdict
 from commute.runs.events import ControlMeasured, Decided, OnEvent, VerificationStarted, ignore
+from commute.runs.seeds import stream
 
 _SEARCHING: tuple[Item, ...] = ("random subspace", "re-initialised network", "permuted algorithm", "stability")
 _SEARCHED = 25  # pairs of a search for counterexamples, as a multiple of those of a control
+_LOOKED_AT = 256  # inputs on which it is looked whether the network gives labels of the algorithm's
 _SHARE = 4  # the claim's pairs of a variable, as a multiple of those of a control or diagnostic
 
 
@@ -88,6 +91,7 @@ def judge(
         runs=runs,
         rivals=how.rivals,
     )
+    _check_network(claimed)
     checked = _checked(claimed, items, how.sampling)
     everything = [c for several in checked.values() for c in several]
     shared = claimed.fresh.shared  # by the claim's own pairs; what follows draws others
@@ -116,7 +120,7 @@ def judge(
         seed=how.seed,
         candidates=alignment.found.candidates if alignment.found else None,
         shared=shared,
-        region=region_of(claimed, everything, evidence) if status == "refuted" else None,
+        region=region_of(claimed, everything, evidence, by=how.sampling.by) if status == "refuted" else None,
         curve=searched.curve,
         costs=claimed.meter.costs,
         method=type(alignment.found.search.method).__name__ if alignment.found else None,
@@ -127,7 +131,7 @@ def judge(
 
 def _checked(claimed: Claimed, items: Sequence[Item], sampling: Sampling) -> dict[Item, list[Checked]]:
     """The claim's own pairs, by item."""
-    samplers = [(item, s) for item in SAMPLED if item in items for s in _SAMPLERS[item](claimed)]
+    samplers = [(item, s) for item in SAMPLED if item in items for s in _SAMPLERS[item](claimed, sampling.most)]
     claimed.on_event(VerificationStarted(sampling.most * sum(item == "interchange" for item, _ in samplers)))
     metered = [_metered(sampler, item, claimed.meter) for item, sampler in samplers]
     done = sampling.drawn(metered, at_least=claimed.at_least, confidence=claimed.confidence)
@@ -145,7 +149,25 @@ def _metered(sampler: Sampler, item: Item, meter: Meter) -> Sampler:
     return Sampler(sampler.what, draw)
 
 
-def _remainders(claimed: Claimed) -> Iterator[Sampler]:
+def _check_network(claimed: Claimed) -> None:
+    """That the network is deterministic, and speaks the algorithm's language."""
+    algorithm = claimed.fresh.drawn_from
+    drawn = algorithm.labels(Inputs(algorithm).sample(stream(claimed.seed, "verify", "network"), _LOOKED_AT))
+    claimed.network.check_deterministic(drawn, claimed.alignment.sites)
+    check_labels(algorithm, claimed.network.run(drawn))
+
+
+def _interchanges(claimed: Claimed, planned: int) -> Iterator[Sampler]:
+    variables = list(claimed.alignment)
+    sets = variable_sets(variables)
+    for chosen in sets:
+        yield interchange(claimed, chosen, planned)
+    if len(sets) < 2 ** len(variables) - 1:
+        yield larger_sets(claimed, planned)
+
+
+def _remainders(claimed: Claimed, planned: int) -> Iterator[Sampler]:
+    del planned
     if len(claimed.alignment) > 1:
         yield remainder_exchanged(claimed)
 
@@ -161,10 +183,10 @@ def _survived(claimed: Claimed) -> Iterator[Evidence]:
     yield Evidence("diagnostic", "survived", name, tuple(claimed.alignment), right, 0.0, 1.0, None, says, warning)
 
 
-_SAMPLERS: Mapping[Item, Callable[[Claimed], Iterator[Sampler]]] = {
-    "no intervention": lambda claimed: iter([alone(claimed)]),
-    "interchange": lambda claimed: (interchange(claimed, chosen) for chosen in variable_sets(list(claimed.alignment))),
-    "read-out": read_outs,
+_SAMPLERS: Mapping[Item, Callable[[Claimed, int], Iterator[Sampler]]] = {
+    "no intervention": lambda claimed, _: iter([alone(claimed)]),
+    "interchange": _interchanges,
+    "read-out": lambda claimed, _: read_outs(claimed),
     "remainder exchanged": _remainders,
 }
 

@@ -4,12 +4,12 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Literal
 
-from commute.alignments.accuracy import agreement, check_labels
+from commute.alignments.accuracy import agreement, agrees, check_labels
 from commute.alignments.alignment import Alignment
 from commute.alignments.binomial import Count
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
-from commute.errors import AlignmentError, check
+from commute.errors import AlignmentError, ModelError, check
 from commute.models.network import Network
 
 
@@ -117,10 +117,12 @@ def compare_alignments(
         confidence: of the interval for the difference.
 
     Raises:
-        AlignmentError: as `interchange_accuracy`, when a variable is not aligned or a network's outputs are not the algorithm's.
+        AlignmentError: as `interchange_accuracy`, when a variable is not aligned or a network's outputs are not the algorithm's;
+            and for pairs that are not the algorithm's.
     """
     sides = {"first": first, "second": second}
-    check([wrong for name, side in sides.items() for wrong in _not_a_side(name, side)], AlignmentError, "a paired comparison")
+    problems = [wrong for name, side in sides.items() for wrong in _not_a_side(name, side)]
+    check([*problems, *_not_of(algorithm, pairs)], AlignmentError, "a paired comparison")
     if not 0 < confidence < 1:
         raise AlignmentError(f"a paired comparison: a confidence lies between 0 and 1; given {confidence!r}")
     for network, _ in sides.values():
@@ -131,5 +133,18 @@ def compare_alignments(
 
 
 def _not_a_side(name: str, side: object) -> list[str]:
-    fits = isinstance(side, Sequence) and [isinstance(x, t) for x, t in zip(side, (Network, Alignment), strict=False)]
-    return [] if fits == [True, True] else [f"{name} must be a network and its alignment, (network, alignment); given {side!r}"]
+    kinds = (Network, Alignment)
+    fits = isinstance(side, Sequence) and len(side) == len(kinds) and all(map(isinstance, side, kinds))
+    return [] if fits else [f"{name} must be a network and its alignment, (network, alignment); given {side!r}"]
+
+
+def _not_of(algorithm: CausalModel, pairs: object) -> list[str]:
+    """Say so if these are not pairs with the algorithm's own answers."""
+    if not isinstance(pairs, Pairs):
+        return [f"pairs must be Pairs of the algorithm, such as cm.pairs(…) draws; given {pairs!r}"]
+    try:
+        answered = algorithm.interchange(pairs.base, pairs.sources, only=algorithm.outputs)
+        own = set(answered) == set(pairs.expected) and agrees(answered, pairs.expected).all()
+    except ModelError as error:
+        return [f"the pairs are not those of {algorithm.name!r}: {error}"]
+    return [] if own else [f"the pairs are not those of {algorithm.name!r}: what they expect is not what it answers"]

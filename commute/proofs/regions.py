@@ -1,4 +1,4 @@
-"""Regions: inputs on which a claim that is not true everywhere does hold."""
+"""Regions: pairs on which a claim that is not true everywhere does hold."""
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
@@ -12,6 +12,7 @@ from commute.causal.domains import Domain, Finite
 from commute.causal.model import CausalModel
 from commute.causal.pairs import Pairs
 from commute.errors import PairsError
+from commute.proofs.bounds import FIXED, Inference, stands_out
 from commute.proofs.region import Region
 from commute.runs.seeds import stream
 
@@ -61,7 +62,15 @@ Allowed = Mapping[_Term, Column]  # of each term that a region asks of, the code
 
 
 def describe(
-    algorithm: CausalModel, pairs: Pairs, right: Column, *, at_least: float, confidence: float, seed: int = 0
+    algorithm: CausalModel,
+    pairs: Pairs,
+    right: Column,
+    *,
+    what: str,
+    at_least: float,
+    confidence: float,
+    seed: int = 0,
+    by: Inference = FIXED,
 ) -> Region | None:
     """Conditions on the algorithm's variables under which the network answers as it, from pairs on some of which it does not.
 
@@ -72,9 +81,11 @@ def describe(
         algorithm: gives the variables, as they are in the base and, of those that are interchanged, in their sources.
         pairs: independent draws.
         right: whether the network's answer is the algorithm's, [pairs] of bool.
-        at_least: the IIA that the region must be shown to have.
+        what: names the pairs.
+        at_least: the IIA that the region must be shown to have; its pairs that change the answer must not stand out.
         confidence: of each bound.
         seed: of the halves.
+        by: how bounds follow from counts; by default exactly, for numbers of pairs that were fixed beforehand.
 
     Returns:
         The region; None where its lower bound is not `at_least` and above the upper bound on the other pairs, where no variable
@@ -95,11 +106,16 @@ def describe(
         return None
     met, answers = _meets(best, fresh), right[fresh]
     inside, outside = count(answers[met]), count(answers[~met])
-    lower, upper = inside.lower(confidence), inside.upper(confidence)
-    if lower < at_least or lower <= outside.upper(confidence):
+    lower, upper = by.lower(inside, confidence), by.upper(inside, confidence)
+    changed = pairs.changed[fresh] & met
+    if (
+        lower < at_least
+        or lower <= by.upper(outside, confidence)
+        or (changed.any() and stands_out(count(right[fresh][changed]), at_least))
+    ):
         return None
     conditions = tuple(_condition(term, allowed) for term, allowed in best.items())
-    return Region(conditions, inside, outside, lower, upper)
+    return Region(what, conditions, inside, outside, lower, upper)
 
 
 def _terms(algorithm: CausalModel, pairs: Pairs) -> list[_Term]:

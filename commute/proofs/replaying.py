@@ -1,6 +1,6 @@
 """Carrying out pairs on both sides, the algorithm's and the network's: one to look at, or many as codes to compare."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
@@ -10,7 +10,7 @@ import numpy as np
 from commute.alignments.accuracy import agrees, check_labels
 from commute.alignments.alignment import Alignment
 from commute.causal.batches import Batch, Column, is_batch, rows_of
-from commute.causal.domains import Domain, Finite
+from commute.causal.domains import Domain, Finite, Interval
 from commute.causal.inputs import Condition, Inputs
 from commute.causal.interventions import Setting, Source
 from commute.causal.model import CausalModel
@@ -21,6 +21,7 @@ from commute.proofs.counterexample import Counterexample
 Codes = np.ndarray[Any, np.dtype[np.float64]]  # pairs, or one of them: the base and each source, by input
 
 _AGREE, _DIFFER = 1, 2
+_NEAR = 1e-5  # of a domain's width; single precision rounds by a hundredth of it
 
 
 def replay(
@@ -48,6 +49,8 @@ def replay(
         AlignmentError: for a variable that is not aligned, a `read_out` without a source, and labels that are not the
             algorithm's.
     """
+    if not isinstance(sources, Mapping):
+        raise ModelError(f"a pair to replay: sources maps each variable to its source's inputs, {{}} for none; given {sources!r}")
     sides = {"the base": base, **{f"the source of {v!r}": source for v, source in sources.items()}}
     problems = [f"{side} maps each input to its label; given {x!r}" for side, x in sides.items() if not isinstance(x, Mapping)]
     problems = problems or [
@@ -152,18 +155,45 @@ class Trial:
         return every
 
     def compared(self, codes: Codes) -> tuple[Column, Column]:
-        """Whether the two sides agree and whether they differ, [pairs] of bool each.
+        """Whether the two sides agree and whether a pair fails, [pairs] of bool each.
 
-        Neither where a pair is not `allowed`, or cannot be carried out.
+        Neither where a pair is not `allowed`, cannot be carried out, or where the sides differ at an edge.
         """
         found = np.zeros(len(codes), dtype=np.int64)
         rows = where_possible(self.allowed, codes).astype(bool)
         if rows.any():
             found[rows] = where_possible(lambda pairs: np.where(self.differ(pairs), _DIFFER, _AGREE), codes[rows])
-        return found == _AGREE, found == _DIFFER
+        return found == _AGREE, self.but_at_edges(codes, found == _DIFFER)
+
+    def but_at_edges(self, codes: Codes, differ: Column) -> Column:
+        """Of the pairs on which the two sides differ those that fail, [pairs] of bool: those that are not at an edge."""
+        failing = differ.copy()
+        if differ.any() and any(isinstance(d, Interval) for d in self.domains):
+            failing[differ] = where_possible(self._at_edge, codes[differ]) == 0
+        return failing
+
+    def _at_edge(self, codes: Codes) -> Column:
+        """Whether the algorithm's answer jumps close by, [pairs] of bool.
+
+        Which side of a jump a network is on is a matter of how it rounds. Each continuous input of each side is moved either way
+        by itself; outputs that are numbers of an interval do not jump, as far as can be told.
+        """
+        expected = self._jumping(codes)
+        if not expected:
+            return np.zeros(len(codes), dtype=bool)
+        near = nearby(codes, self.domains)
+        answers = self._jumping(near.reshape(-1, *codes.shape[1:]))
+        steady = agrees(answers, {v: np.repeat(x, near.shape[1], axis=0) for v, x in expected.items()})
+        jumps: Column = np.logical_or.reduce(~steady.reshape(len(codes), -1), axis=1)
+        return jumps
+
+    def _jumping(self, codes: Codes) -> Batch:
+        """The algorithm's outputs that are no numbers of an interval."""
+        found, known = self.expected(*self.batches(codes)), self.algorithm.known_domain
+        return {v: x for v, x in found.items() if isinstance(known(v), Finite) or (known(v) is None and x.dtype.kind != "f")}
 
     def differ(self, codes: Codes) -> Column:
-        """Whether the two sides differ, [pairs] of bool; it raises what either side raises."""
+        """Whether the two sides differ, at an edge too, [pairs] of bool; it raises what either side raises."""
         labels = self.batches(codes)
         return ~agrees(self.answered(*labels), self.expected(*labels))
 
@@ -175,6 +205,18 @@ class Trial:
         return Counterexample(
             kind, _first(base), {v: _first(x) for v, x in sources.items()}, _first(expected), label, self.read_out
         )
+
+
+def nearby(codes: Codes, domains: Sequence[Domain]) -> Codes:
+    """Pairs with one continuous input of one side moved a little, up or down within its domain, [pairs, moves, sides, inputs]."""
+    places = [(side, i, d) for side in range(codes.shape[1]) for i, d in enumerate(domains) if isinstance(d, Interval)]
+    found = np.repeat(codes[:, None], 2 * len(places), axis=1)
+    for k, (side, i, d) in enumerate(places):
+        step = _NEAR * (d.high - d.low)
+        for sign in (0, 1):
+            x = found[:, 2 * k + sign, side, i]
+            x[:] = np.clip(x + (2 * sign - 1) * step, d.low, d.high)
+    return found
 
 
 def where_possible(asked: Callable[[Codes], Column], codes: Codes) -> Column:

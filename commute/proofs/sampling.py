@@ -55,19 +55,22 @@ class Sampling:
         """The pairs of each sampler."""
         if self.until is None:
             return [sampler.draw(self.n) for sampler in samplers]
-        parts: list[list[Checked]] = [[] for _ in samplers]
-        unsettled, total = set(range(len(samplers))), 0
-        while unsettled and total < self.most:
-            more = min(max(_FIRST, (_GROWTH - 1) * total), self.most - total)
-            for i in sorted(unsettled):
-                parts[i].append(samplers[i].draw(more))
-            total += more
-            slices = [(i, s) for i, drawn in enumerate(parts) for s in together(drawn).slices]
-            bounds = bound([s for _, s in slices], at_least=at_least, confidence=confidence, by=self.by)
-            if self.until == "decision" and any(b.passed is False for b in bounds):
-                break
-            unsettled &= {i for (i, s), b in zip(slices, bounds, strict=True) if self._open(s, b)}
-        return [together(drawn) for drawn in parts]
+        checked = [sampler.draw(min(_FIRST, self.most)) for sampler in samplers]
+        while unsettled := self._unsettled(checked, at_least, confidence):
+            for i in unsettled:
+                size = len(checked[i].pairs)
+                more = samplers[i].draw(min((_GROWTH - 1) * size, self.most - size))
+                checked[i] = together([checked[i], more])
+        return checked
+
+    def _unsettled(self, checked: Sequence[Checked], at_least: float, confidence: float) -> list[int]:
+        """The kinds that are to draw more pairs: none once the claim is refuted and that is what was asked."""
+        slices = [(i, s) for i, drawn in enumerate(checked) for s in drawn.slices]
+        bounds = bound([s for _, s in slices], at_least=at_least, confidence=confidence, by=self.by)
+        if self.until == "decision" and any(b.passed is False for b in bounds):
+            return []
+        left = {i for (i, s), b in zip(slices, bounds, strict=True) if self._open(s, b)}
+        return sorted(i for i in left if len(checked[i].pairs) < self.most)
 
     def _open(self, part: Slice, bounds: Bounds) -> bool:
         """Whether a slice needs more pairs; to be decided transitions too are bounded by themselves, while there are pairs."""

@@ -29,7 +29,7 @@ def shrunk(algorithm: CausalModel, network: Network, alignment: Alignment, examp
     It stays of its kind: the same variables, from one source if they were; the interchange changes the algorithm's answer, or
     does not, as before; and of a transition (`left: True → False`) the variable has the same values. No change of one input, in
     one place or wherever the sides share its value, makes it a smaller pair of this kind that fails, where `BUDGET` pairs are
-    enough to tell. An example that does not fail is returned as it is.
+    enough to tell. An example that does not fail, or only at an edge of continuous inputs (see `refute`), is returned as it is.
     """
     sources = list(example.sources.values())
     tied = len(sources) > 1 and example.read_out is None and all(s == sources[0] for s in sources)

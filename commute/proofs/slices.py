@@ -37,7 +37,7 @@ class Slice:
     bounded: bool = True
 
 
-def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice]:
+def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column, *, planned: int | None = None) -> list[Slice]:
     """Changed and unchanged pairs, and for a single variable the pairs of each transition from one value to another.
 
     Transitions are told by at most four groups of neighbouring values. So many of them as have about a thousand pairs each are
@@ -50,17 +50,21 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column) -> list[Slice
         algorithm: tells the variable's value for a base and a source.
         pairs: of one set of variables.
         right: whether the network's answer is the algorithm's, [pairs] of bool.
+        planned: how many pairs there may be in the end, by which values are grouped; as many as there are by default.
     """
+    n = planned or len(pairs)
     put = f"with {' and '.join(pairs.variables)} taken from other inputs the network answers as the algorithm, where that"
     found = by_change(pairs.variables, pairs.changed, right, ("changed", "unchanged"), put)
     domain = algorithm.domain(pairs.variables[0])
     if len(pairs.variables) > 1 or not isinstance(domain, Finite):
         return found
     finest = min(len(domain), _GROUPS)
-    enough = min(isqrt(len(pairs) // _ENOUGH), finest)
+    enough = min(isqrt(n // _ENOUGH), finest)
     found += _transitions(algorithm, pairs, right, domain, enough, bounded=True) if enough > 1 else []
-    found += _transitions(algorithm, pairs, right, domain, finest, bounded=False) if enough < finest else []
-    return found + _from_and_to(algorithm, pairs, right, domain)
+    known = {s.kind for s in found}
+    finer = _transitions(algorithm, pairs, right, domain, finest, bounded=False) if enough < finest else []
+    finer += _from_and_to(algorithm, pairs, right, domain, min(len(domain), n // _SCREENED))
+    return found + [s for s in finer if s.kind not in known]  # a group may be a single value
 
 
 def by_change(variables: tuple[str, ...], changed: Column, right: Column, kinds: tuple[str, str], says: str) -> list[Slice]:
@@ -84,10 +88,9 @@ def _transitions(
     return found
 
 
-def _from_and_to(algorithm: CausalModel, pairs: Pairs, right: Column, domain: Finite) -> list[Slice]:
+def _from_and_to(algorithm: CausalModel, pairs: Pairs, right: Column, domain: Finite, groups: int) -> list[Slice]:
     """The pairs that begin, and those that end, at each value, or group of neighbouring values."""
     (variable,) = pairs.variables
-    groups = min(len(domain), len(pairs) // _SCREENED)
     if groups <= 2:  # noqa: PLR2004  # those of two values are sums of two transitions
         return []
     before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))

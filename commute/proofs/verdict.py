@@ -137,7 +137,7 @@ class Verdict:
     @property
     def warnings(self) -> tuple[Evidence, ...]:
         """The diagnostics that found what a reader should know of."""
-        return tuple(e for e in self.evidence if e.warning)
+        return tuple(e for e in self.diagnostics if e.warning)
 
     def _of(self, kind: Kind) -> tuple[Evidence, ...]:
         return tuple(e for e in self.evidence if e.kind == kind)

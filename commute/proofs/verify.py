@@ -5,6 +5,7 @@ from pathlib import Path
 
 from commute.alignments.alignment import Alignment
 from commute.causal.model import CausalModel
+from commute.errors import ClaimError
 from commute.models.network import Network
 from commute.proofs.battery import Battery
 from commute.proofs.claim import Claim
@@ -78,6 +79,8 @@ def verify(
         AlignmentError: for variables that the algorithm lacks, or answers that are not its labels.
         NetworkError: when a site does not fire, or the network is not deterministic or gives NaN.
     """
+    if alignment is None:
+        raise ClaimError("verify judges an alignment; given None; to search for one, give cm.Claim a search, and verify that")
     claim = Claim(
         algorithm,
         network,

@@ -30,7 +30,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Verdict], object]]] = {
     "transitions": ("Transitions", lambda v: v.transitions or transition_grids(v.slices)),
     "distinctions": ("Values that no answer tells apart", lambda v: v.distinctions),
     "diagnostics": ("Diagnostics", lambda v: v.diagnostics),
-    "region": ("Where the claim does hold", lambda v: v.region),
+    "region": ("Where it does answer as the algorithm", lambda v: v.region),
     "counterexample": ("Counterexample", lambda v: v.counterexample),
     "costs": ("Costs", lambda v: v.costs),
     "provenance": ("Provenance", lambda v: v.accuracy),

@@ -31,6 +31,16 @@ def pytest_addoption(parser: pytest.Parser) -> None:
     )
 
 
+def pytest_configure(config: pytest.Config) -> None:
+    """Make the folder for runs, or say at once that it cannot be."""
+    runs = config.getoption("commute_runs", None)
+    try:
+        if runs is not None:
+            runs.mkdir(parents=True, exist_ok=True)
+    except OSError as error:
+        raise pytest.UsageError(f"--commute-runs={runs}: {error.strerror}; give a folder that can be written to") from None
+
+
 def pytest_collect_file(file_path: Path, parent: pytest.Collector) -> pytest.Collector | None:
     """A file of claims as a module of tests, unless it is one already by its name or by being asked for."""
     if not file_path.match(_FILES) or parent.session.isinitpath(file_path):
@@ -89,6 +99,8 @@ class ClaimItem(pytest.Item):
             return error.told()
         if isinstance(error, CommuteError):
             return f"{self.path}:{self._line(error)}: {error}"
+        if not self.config.getoption("fulltrace", default=False):
+            excinfo.traceback = excinfo.traceback.cut(path=self.path)  # without what calls the claim
         return super().repr_failure(excinfo, style)
 
     def reportinfo(self) -> tuple[Path, int, str]:

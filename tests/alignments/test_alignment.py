@@ -2,6 +2,7 @@ import json
 import subprocess
 import sys
 
+import numpy as np
 import pytest
 import torch
 from hypothesis import given
@@ -133,7 +134,7 @@ def test_sites_that_overlap_are_the_same_place():
         cm.Alignment({"left": cm.Feature(cm.Site("layer")), "right": cm.Feature(cm.Site("layer", position=1))})
 
 
-@pytest.mark.parametrize("dims", [(), (0, 0), (-1,)])
+@pytest.mark.parametrize("dims", [(), (0, 0), (-1,), (0.5,), ("0",), (True,), 0, slice(0, 2), "0"])
 def test_dims_name_coordinates_once(dims):
     with pytest.raises(cm.CommuteError, match="dims must name"):
         cm.Feature(SITE, dims=dims)
@@ -146,3 +147,15 @@ def test_what_is_not_aligned_is_named():
         cm.Alignment({})
     with pytest.raises(cm.CommuteError, match="must be a Feature"):
         cm.Alignment({"left": SITE})
+
+
+def test_dims_can_be_numbers_of_other_kinds():
+    for dims in (range(2), [0, 1], np.arange(2), torch.arange(2)):
+        assert cm.Feature(SITE, dims=dims).dims == (0, 1)
+
+
+def test_a_featurizer_of_another_width_names_the_site():
+    feature = cm.Feature(SITE, cm.Orthogonal(torch.eye(3)))
+    for use in (feature.read, lambda x: feature.write(x, torch.zeros(2, 3))):
+        with pytest.raises(cm.CommuteError, match=r"the feature at layer\[-1\]: Orthogonal: it is for vectors \[batch, 3\]"):
+            use(torch.zeros(2, 4))

@@ -187,6 +187,7 @@ def test_labels_that_a_table_has_no_type_for_do_not_lose_the_run(tmp_path):
     ("arguments", "code", "said"),
     [
         (["run", "nowhere.py"], 2, "there is no file nowhere.py"),
+        (["run", "examples"], 2, "examples is a folder; give a Python file of it, of which there is "),
         (["run", "README.md"], 2, "README.md is not a Python file"),
         (["run", "tests/planted.py"], 5, "no function is marked with @cm.claim"),
         (["run"], 2, "Missing argument"),

@@ -402,7 +402,9 @@ def test_domains_must_be_finite_and_tables_small():
         ({"scale": 0.5}, "scale must be a finite number of at least 1; given 0.5"),
         ({"scale": float("nan")}, "scale must be a finite number"),
         ({"noise": -1}, "noise must be a finite number of at least 0; given -1"),
-        ({"distractors": -1}, "distractors must be a whole number"),
+        ({"distractors": -1}, "distractors must be a whole number from 0 to 4,096; given -1"),
+        ({"distractors": 100_000}, "distractors must be .* to 4,096; given 100000"),
+        ({"rotate": "yes"}, "rotate must be True or False; given 'yes'"),
         ({"redundant": "left"}, "redundant names variables in a list; given 'left'"),
         ({"dead": ["lef"]}, "no internal variable 'lef'; did you mean 'left'"),
         ({"dead": ["left", "left"]}, "dead names a variable twice"),
@@ -415,6 +417,24 @@ def test_domains_must_be_finite_and_tables_small():
 def test_options_that_do_not_fit_are_named(given, message):
     with pytest.raises(cm.CommuteError, match=message):
         cm.organisms.compile(EQUALITY, **given)
+
+
+def test_what_is_no_model_is_told():
+    for made in (cm.organisms.compile, cm.organisms.rivals):
+        with pytest.raises(cm.CommuteError, match="made of a CausalModel; given 3"):
+            made(3)
+
+
+def test_an_organism_without_internal_variables_has_no_alignment():
+    plain = cm.CausalModel("plain", {"a": cm.Bool}, {"o": lambda a: not a})
+    with pytest.raises(cm.CommuteError, match="'plain' has no internal variable, so there is nothing to align"):
+        _ = cm.organisms.compile(plain).alignment
+
+
+def test_an_input_of_another_algorithm_is_named():
+    organism = cm.organisms.compile(cm.library.hierarchical_equality(3))
+    with pytest.raises(cm.CommuteError, match="the input 'b' of the organism: 4 is not in its domain"):
+        organism.network.run({"a": 0, "b": 4, "c": 0, "d": 0})
 
 
 def test_all_problems_are_told_at_once():

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given
@@ -80,6 +82,15 @@ def test_what_cannot_be_compared():
     pairs = cm.pairs(algorithm, ["left"], 10)
     with pytest.raises(cm.CommuteError, match=r"(?s)2 problems.*first must be .*\(network, alignment\).*second must be"):
         compare_alignments(algorithm, pairs, planted.network(), (planted.alignment(), planted.network()))
+    with pytest.raises(cm.CommuteError, match="first must be"):
+        compare_alignments(algorithm, pairs, (*sides(), 1), sides())
+    with pytest.raises(cm.CommuteError, match="pairs must be Pairs of the algorithm.*given 3"):
+        compare_alignments(algorithm, 3, sides(), sides())
+    with pytest.raises(cm.CommuteError, match="(?s)the pairs are not those of .*there is no input 'c'"):
+        compare_alignments(cm.library.xor_nand(), pairs, sides(), sides())
+    other = replace(pairs, expected={"same": ~pairs.expected["same"]})
+    with pytest.raises(cm.CommuteError, match="what they expect is not what it answers"):
+        compare_alignments(algorithm, other, sides(), sides())
     with pytest.raises(cm.CommuteError, match="between 0 and 1; given 99"):
         compare_alignments(algorithm, pairs, sides(), sides(), confidence=99)
     wordy = cm.Network(planted.Planted(), encode=planted.encode, decode=lambda x: np.array(["no", "yes"])[x.argmax(-1)])

@@ -18,7 +18,7 @@ from commute.proofs import descending, falsifying
 from commute.proofs import refute as refuting
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.refute import refute
-from commute.proofs.replaying import Trial, replay
+from commute.proofs.replaying import Trial, nearby, replay
 from commute.proofs.shrinking import fewer, shrunk, smallest
 from commute.proofs.smallness import earlier, order, sizes, smaller
 from tests import planted
@@ -286,6 +286,113 @@ def test_gradient_steps_find_a_failure_in_a_tiny_interval(monkeypatch):
     assert refute(*continuous(1e-6), pairs=20_000).counterexample is None
 
 
+class Sum(nn.Module):
+    """Whether x + y is above 1 in single precision, as the algorithm says in double, but where `wrong` says so."""
+
+    def __init__(self, wrong):
+        super().__init__()
+        self.hidden, self.wrong = nn.Identity(), wrong
+
+    def forward(self, inputs):
+        above = self.hidden(inputs.sum(1, keepdim=True))[:, 0] - 1
+        return torch.where(self.wrong(*inputs.unbind(1)), -above, above)
+
+
+def summed(wrong=lambda x, y: torch.zeros(len(x), dtype=torch.bool)):
+    """A claim of x + y > 1."""
+    algorithm = cm.CausalModel(
+        "summed", {"x": UNIT, "y": UNIT}, {"s": lambda x, y: x + y, "o": lambda s: s > 1}, domains={"s": cm.Interval(0, 2)}
+    )
+
+    def encode(inputs):
+        return torch.from_numpy(np.stack([inputs["x"], inputs["y"]], 1)).float()
+
+    network = cm.Network(Sum(wrong), encode=encode, decode=lambda above: above > 0)
+    return algorithm, network, cm.Alignment({"s": cm.Feature(cm.Site("hidden"))})
+
+
+def turns(claim, found):
+    """Whether the algorithm gives another answer once one number is moved a little, one by one."""
+    answers = set()
+    for side, v, step in product(("base", *found.sources), "xy", (-1e-5, 1e-5)):
+        sides = {name: dict(x) for name, x in (("base", found.base), *found.sources.items())}
+        sides[side][v] = min(max(sides[side][v] + step, 0), 1)
+        answers.add(claim[0].interchange(sides.pop("base"), sides)["o"])
+    return answers != {found.expected["o"]}
+
+
+def test_rounding_at_an_edge_of_the_algorithm_is_no_failure(monkeypatch):
+    """By themselves gradient steps lead to where double precision is past 1 and single precision is at it."""
+    claim = summed()
+    edge = replay(*claim, {"x": 1e-8, "y": 1.0}, {})
+    assert edge.differs
+    assert turns(claim, edge)
+    assert shrunk(*claim, edge) is edge
+    found = refute(*claim, pairs=20_000)
+    assert (found.counterexample, found.failing, found.screened) == (None, 0, 20_000)
+    monkeypatch.setattr(Trial, "but_at_edges", lambda _, pairs, differ: differ)
+    assert refute(*claim, pairs=20_000).counterexample is not None
+
+
+@pytest.mark.parametrize("seed", range(3))
+def test_a_failure_is_found_and_shrunk_away_from_edges(seed):
+    claim = summed(lambda x, y: (x >= 0.3) & (x <= 0.31))
+    found = refute(*claim, seed=seed, pairs=20_000)
+    example = found.counterexample
+    assert (example.slice, example.sources) == ("no intervention", {})
+    assert str(example).startswith("no intervention: base x=0.3")
+    assert example.differs
+    assert not turns(claim, example)
+    assert 0.3 <= example.base["x"] <= 0.31
+
+
+def test_the_smallest_pair_is_not_at_an_edge():
+    """By rounding alone (1e-8, 1) would be smaller than what fails where y is below 0.5."""
+    claim = summed(lambda x, y: y < 0.5)
+    example = refute(*claim, pairs=20_000).counterexample
+    assert example.base["y"] < 0.5
+    assert not turns(claim, example)
+    asked = Trial(*claim, ())
+    at_edge, wrong = [[[1e-8, 1.0]], [[0.9, 0.4]]]
+    pairs = np.array([at_edge, wrong, [[0.2, 0.9]]])
+    assert asked.differ(pairs).tolist() == [True, True, False]
+    assert asked.but_at_edges(pairs, asked.differ(pairs)).tolist() == [False, True, False]
+    agree, fail = asked.compared(pairs)
+    assert (agree.tolist(), fail.tolist()) == ([False, False, True], [False, True, False])
+
+
+def test_gradient_steps_leave_edges_alone():
+    """The margin is lowest right at the edge, where none of the pairs reached is to be; nor do they stop for one that is."""
+    algorithm, network, alignment = summed()
+    scored = replace_decode(network, lambda above: torch.stack([-above, above], 1).argmax(-1).bool())
+    asked = Trial(algorithm, scored, alignment, ())
+    pairs = np.array([[[1e-8, 1.0]], [[0.4, 0.9]]])
+    margins = descending.Margins.of(asked, pairs)
+    assert np.isinf(margins.counted(pairs)).tolist() == [True, False]
+    reached = descending.descended(margins, pairs)
+    assert not asked.differ(reached).any()
+    assert (margins.counted(reached) < margins.counted(pairs)).all()
+    assert margins.counted(reached)[1] < 1e-4
+
+
+def test_edges_are_of_labels_and_of_what_can_be_asked_alone():
+    """A number jumps nowhere; nor does an answer where those close by cannot be asked for."""
+    algorithm = cm.CausalModel("number", {"x": UNIT}, {"v": lambda x: 2 * x, "o": lambda v: v}, domains={"v": cm.Interval(0, 2)})
+    alignment, pairs = cm.Alignment({"v": cm.Feature(cm.Site("hidden"))}), np.array([[[0.5]], [[0.7]]])
+    assert Trial(algorithm, None, alignment, ()).but_at_edges(pairs, np.ones(2, dtype=bool)).all()
+    narrow = cm.CausalModel("narrow", {"x": UNIT}, {"v": lambda x: x, "o": lambda v: v > 0.5}, domains={"v": cm.Interval(0, 0.5)})
+    assert Trial(narrow, None, alignment, ()).but_at_edges(pairs[:1], np.ones(1, dtype=bool)).all()
+
+
+def test_what_is_close_by():
+    """Each continuous input of each side up and down by itself, within its domain; labels stay."""
+    near = nearby(np.array([[[0.0, 2, 5.0], [1.0, 1, 7.0]]]), [cm.Interval(0, 1), cm.Finite(range(4)), cm.Interval(0, 10)])
+    steps = np.zeros((8, 2, 3))
+    steps[1, 0, 0], steps[4, 1, 0] = 1e-5, -1e-5
+    steps[2:4, 0, 2] = steps[6:, 1, 2] = -1e-4, 1e-4
+    assert near[0] - [[0.0, 2, 5.0], [1.0, 1, 7.0]] == pytest.approx(steps)
+
+
 def test_without_scores_continuous_inputs_are_screened_alone():
     claim = continuous(1e-6, lambda scores: [bool(s[1] > s[0]) for s in scores.tolist()])
     found = refute(*claim, pairs=2000)
@@ -455,6 +562,8 @@ def test_what_cannot_be_replayed_is_said():
     network, base = planted.network(), dict.fromkeys("abcd", 0)
     with pytest.raises(ModelError, match="did you mean 'left'"):
         replay(ALGORITHM, network, ALIGNMENT, base, {"lefft": base})
+    with pytest.raises(ModelError, match="sources maps each variable to .*; given None"):
+        replay(ALGORITHM, network, ALIGNMENT, base, None)
     with pytest.raises(AlignmentError, match="no aligned variable 'same'"):
         replay(ALGORITHM, network, ALIGNMENT, base, {"same": base})
     with pytest.raises(ModelError, match="the input 'd' is missing"):

@@ -9,6 +9,7 @@ from commute.alignments.binomial import Count
 from commute.proofs.battery import BATTERIES, DECIDING
 from commute.proofs.bounds import ANYTIME, FEWEST, bound, stands_out
 from commute.proofs.control import Control
+from commute.proofs.controls import control_level
 from commute.proofs.decide import decide, judged_controls, judged_distinctions, judged_slices
 from commute.proofs.distinctions import Distinction
 from commute.proofs.slices import Slice, slices_of
@@ -180,6 +181,63 @@ def test_the_status_follows_from_slices_and_controls(counted, controls, status, 
     decided, reasons = decide(evidence, BATTERIES["standard"], at_least=0.95)
     assert decided == status
     assert any(because in reason for reason in reasons)
+
+
+def test_a_control_passes_by_its_upper_bound_over_all_controls():
+    """Counts between what one bound alone and all of them at once allow."""
+    at_once = control_level(0.99, 1)
+    k = next(k for k in range(1000, 0, -1) if Count(k, 1000).upper(0.99) < 0.95 <= Count(k, 1000).upper(at_once))
+    for correct, passed in ((k, False), (949, False), (k - 20, True)):
+        (found,) = judged_controls([Control("random subspace", "v", Count(correct, 1000), "")], at_least=0.95, confidence=0.99)
+        assert found.passed is passed
+    several = [Control("random subspace", v, Count(500, 1000), "") for v in "vw"]
+    assert judged_controls(several, at_least=0.95, confidence=0.99)[0].upper > Count(500, 1000).upper(at_once)
+
+
+def test_read_values_are_bounded_for_all_variables_at_once():
+    alone, both = (
+        judged_distinctions([Distinction(v, ("0", "1"), Count(990, 1000)) for v in named], at_least=0.9, confidence=0.99)[0]
+        for named in ("v", "vw")
+    )
+    assert both.lower < alone.lower
+
+
+def test_all_of_a_claim_is_accepted_where_each_slice_is_by_itself():
+    """Where Holm's procedure would stop at the first."""
+    k = next(k for k in range(1500, 2000) if binomtest(k, 2000, 0.95, alternative="greater").pvalue <= 0.01)
+    counted = [Count(k, 2000)] * 3
+    assert not any(holm([binomtest(c.correct, c.total, 0.95, alternative="greater").pvalue for c in counted], 0.01))
+    assert all(b.passed and b.lower == 0.95 for b in bound(slices(*counted), at_least=0.95, confidence=0.99))
+
+
+def test_a_refutation_is_held_to_the_number_of_slices():
+    k = next(k for k in range(2000, 1500, -1) if Count(k, 2000).upper(0.99) < 0.95)
+    for others, passed in ((0, False), (30, None)):
+        found = bound(slices(Count(k, 2000), *[Count(1990, 2000)] * others), at_least=0.95, confidence=0.99)
+        assert found[0].passed is passed
+
+
+def test_a_variable_needs_one_of_the_three_controls_that_decide():
+    shuffled = Control("shuffled sources", "v", Count(500, 1000), "")
+    failed = Control("re-initialised network", "v", None, "it cannot be copied", failed=True)
+    for controls, status in (([shuffled], "inconclusive"), ([GOOD, failed], "inconclusive"), ([GOOD, IMPOSSIBLE], "holds")):
+        evidence = [*good()[:1], *judged_controls(controls, at_least=0.95, confidence=0.99)]
+        assert decide(evidence, DECIDING, at_least=0.95)[0] == status
+
+
+def test_groups_are_those_of_the_pairs_that_there_may_be_in_the_end():
+    algorithm = cm.library.modular_addition(13)
+    pairs = cm.pairs(algorithm, ["sum"], 500)
+    found = slices_of(algorithm, pairs, np.ones(500, dtype=bool), planned=16_000)
+    assert sum(s.bounded for s in found if "→" in s.kind) == 16
+    assert len({s.kind for s in found}) == len(found)
+
+
+def test_no_group_is_a_slice_twice():
+    """Of three values two groups are one value and two: the transition of the one to itself is one of the finest too."""
+    algorithm = cm.library.modular_addition(3)
+    found = slices_of(algorithm, cm.pairs(algorithm, ["sum"], 4000), np.ones(4000, dtype=bool))
+    assert len({s.kind for s in found}) == len(found)
 
 
 def good():

@@ -13,6 +13,7 @@ import commute as cm
 from commute.alignments.drawing import Unseen
 from commute.alignments.spec import Found
 from commute.proofs.battery import DECIDING
+from commute.proofs.bounds import ANYTIME, FIXED
 from commute.proofs.claimed import Claimed
 from commute.proofs.controls import _random_features
 from tests import planted
@@ -172,9 +173,10 @@ def test_search_and_verification_never_see_the_same_pairs():
 
 @pytest.mark.parametrize("fault", ["random", "slightly random", "random inside"])
 def test_a_network_that_is_not_deterministic_is_an_error(fault):
-    """Also when the answers happen to be the same, and when only the site differs."""
-    with pytest.raises(cm.CommuteError, match="not deterministic"):
-        verify(fault)
+    """Also when the answers happen to be the same, and when only the site differs, whatever is measured."""
+    for battery in ("standard", ["interchange"]):
+        with pytest.raises(cm.CommuteError, match="not deterministic"):
+            verify(fault, battery=battery)
     with pytest.raises(cm.CommuteError, match="not deterministic"):
         cm.Claim(planted.algorithm(), planted.network("random"), search=FOUND).verify()
 
@@ -311,6 +313,76 @@ def test_on_a_domain_of_few_inputs_a_value_is_not_read_from_the_very_same_input(
     assert "v: some of its values never change an answer" in statuses[1].reasons[0]
 
 
+def test_a_network_that_speaks_another_language_is_an_error():
+    net = cm.Network(planted.Planted(), encode=planted.encode, decode=lambda x: x.argmax(-1) + 7)
+    with pytest.raises(cm.CommuteError, match="no label of its domain"):
+        cm.verify(planted.algorithm(), net, planted.alignment(), battery=["interchange"])
+
+
+def test_a_path_that_only_three_of_five_variables_show_is_found():
+    bits = dict.fromkeys("abcde", cm.Bool)
+    algorithm = cm.CausalModel(
+        "parity",
+        bits,
+        {
+            **{f"v{i}": cm.Table([i], {(x,): x for x in (False, True)}) for i in bits},
+            "out": lambda va, vb, vc, vd, ve: (va + vb + vc + vd + ve) % 2 == 1,
+        },
+    )
+
+    class Parity(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.hidden = nn.Identity()
+
+        def forward(self, x):
+            h = self.hidden(torch.cat([x, x], 1))
+            v, copy = h[:, :5], h[:, 5:]
+            changed = v != copy
+            three = changed[:, :3].all(1) & ~changed[:, 3:].any(1)
+            odd = (v.sum(1) % 2 == 1) != three
+            return torch.stack([~odd, odd], 1).float()
+
+    net = cm.Network(
+        Parity(),
+        encode=lambda i: torch.from_numpy(np.stack([i[v] for v in "abcde"], 1)).float(),
+        decode=lambda s: s.argmax(-1).bool(),
+    )
+    alignment = cm.Alignment({f"v{i}": cm.Feature(cm.Site("hidden"), dims=(k,)) for k, i in enumerate("abcde")})
+    verdict = cm.verify(algorithm, net, alignment, battery=list(DECIDING), at_least=0.9)
+    assert all(e.count.rate > 0.9 for e in verdict.slices)
+    assert verdict.status != "holds"
+    assert any("va + vb + vc: all pairs: " in reason for reason in verdict.reasons)
+    wrong = [e.variables for e in verdict.transitions if e.name == "all pairs" and e.count.rate < 0.95]
+    assert wrong == [("va", "vb", "vc")]
+    assert len({e.variables for e in verdict.transitions if e.name == "all pairs"}) == 10 + 5
+
+
+def test_a_flexible_view_that_was_given_has_no_control_that_undoes_its_fit():
+    """The re-initialised network is to be fitted anew, as it was fitted."""
+    generator = torch.Generator().manual_seed(0)
+    flow = cm.Invertible(
+        torch.randn(2, planted.WIDTH, 4, generator=generator) * 0,
+        torch.zeros(2, 4),
+        torch.zeros(2, 4, planted.WIDTH),
+        torch.zeros(2, planted.WIDTH),
+        torch.zeros(2, 4, planted.WIDTH),
+        torch.zeros(2, planted.WIDTH),
+    )
+    verdict = verify(n=100, alignment=cm.Alignment({"left": cm.Feature(planted.SITE, flow, (0,))}))
+    (control,) = [e for e in verdict.controls if e.name == "re-initialised network"]
+    assert control.count is None
+    assert control.warning
+    assert "give the search for it" in control.says
+
+
+def test_a_region_of_pairs_drawn_until_decided_has_bounds_of_a_sequence():
+    for options, by in (({}, FIXED), ({"until": 0.02, "at_most": 4000}, ANYTIME)):
+        region = verify("leak", n=4000, battery="quick", **options).region
+        assert region.lower == by.lower(region.inside, 0.99)
+        assert region.upper == by.upper(region.inside, 0.99)
+
+
 def test_a_control_that_cannot_be_made_is_named_and_does_not_end_the_run():
     class Rooted(planted.Planted):
         def __init__(self):
@@ -323,10 +395,10 @@ def test_a_control_that_cannot_be_made_is_named_and_does_not_end_the_run():
 
     net = cm.Network(Rooted(), encode=planted.encode, decode=lambda x: x.argmax(-1).bool())
     verdict = cm.verify(planted.algorithm(), net, planted.alignment(), n=2000)
-    assert verdict.status == "holds"
-    assert "not measured: left: re-initialised network, since the module of 'Rooted' cannot be copied" in "\n".join(
-        verdict.reasons
-    )
+    assert verdict.status == "inconclusive"
+    assert all(e.passed for e in verdict.slices)
+    said = "left: re-initialised network: this control could not be made (the module of 'Rooted' cannot be copied"
+    assert said in "\n".join(verdict.reasons)
 
 
 def test_rare_values_of_continuous_inputs_are_found():
@@ -405,6 +477,10 @@ def test_a_site_that_never_fires_is_an_error():
         ({"at_least": 1.5}, "at_least must lie between 0 and 1; given 1.5"),
         ({"confidence": 0}, "confidence must lie"),
         ({"n": 0}, "n must be a whole number of at least 1; given 0"),
+        (
+            {"battery": ["interchange", "zz"]},
+            "no item of the battery 'zz'; there is .*, stability, counterexample search$",
+        ),
         ({"battery": "standart"}, "no battery 'standart'; did you mean 'standard'"),
         ({"alignment": cm.Alignment({"lft": cm.Feature(planted.SITE)})}, "no variable 'lft'; did you mean 'left'"),
         ({"alignment": cm.Alignment({"left": cm.Feature(cm.Site("hiden"))})}, "no site 'hiden'; did you mean 'hidden'"),
@@ -413,6 +489,22 @@ def test_a_site_that_never_fires_is_an_error():
 def test_a_claim_that_makes_no_sense_is_an_error(options, said):
     with pytest.raises(cm.CommuteError, match=said):
         verify(**options)
+
+
+def test_what_is_no_alignment_is_told_in_short():
+    algorithm, network = planted.algorithm(), planted.network()
+    with pytest.raises(cm.CommuteError, match="verify judges an alignment; given None"):
+        cm.verify(algorithm, network, None)
+    with pytest.raises(cm.CommuteError, match=r"alignment must be a cm\.Alignment; given \{'left': ") as caught:
+        cm.verify(algorithm, network, {"left": planted.alignment()["left"]})
+    assert len(str(caught.value)) < 120
+
+
+def test_a_variable_that_changes_no_answer_is_to_be_left_out():
+    constant = cm.CausalModel("k", {"a": cm.Finite(range(3))}, {"m": lambda a: 1, "o": lambda m, a: a + m})
+    organism = cm.organisms.compile(constant)
+    with pytest.raises(cm.CommuteError, match=r"no interchange of m .*leave it out of what is aligned"):
+        cm.verify(constant, organism.network, organism.alignment, n=50)
 
 
 def test_a_claim_lists_all_its_problems():
@@ -523,6 +615,6 @@ def test_offloaded_weights_are_told():
 
     network = planted.network()
     accelerate.cpu_offload(network.module)
-    assert "re-initialised network, since weights of 'Planted' are offloaded" in str(
+    assert "re-initialised network: this control could not be made (weights of 'Planted' are offloaded" in str(
         cm.verify(planted.algorithm(), network, planted.alignment())
     )

@@ -68,7 +68,7 @@ def test_everything_is_told(seen):
         "REFUTED",
         "False – 1.000 of 250",
         "True 0.200 of 250 –",
-        "Where the claim does hold",
+        "Where it does answer as the algorithm",
         "source left ≤ 3",
         "cm.replay(",
     ):

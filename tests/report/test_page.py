@@ -37,7 +37,7 @@ class Read(HTMLParser):
 WITHOUT = {
     "IIA at each site": {"sites": ()},
     "IIA by number of dims": {"curve": verdicts.holds().curve[:1]},
-    "Where the claim does hold": {"region": None},
+    "Where it does answer as the algorithm": {"region": None},
     "Counterexample": {"counterexample": None},
     "Costs": {"costs": ()},
 }

@@ -115,7 +115,7 @@ def refuted():
         reasons=("left: True → False: IIA is at most 0.2851 (50 of 250 right), the claim is 0.95",),
         evidence=(*others, slice_of(("left",), "False → True", 250, 250), worse),
         counterexample=example,
-        region=Region(("base a = 1", "source left ≤ 3"), Count(990, 1000), Count(300, 1000), 0.98, 0.995),
+        region=Region("left", ("base a = 1", "source left ≤ 3"), Count(990, 1000), Count(300, 1000), 0.98, 0.995),
     )
 
 

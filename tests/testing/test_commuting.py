@@ -69,6 +69,26 @@ def test_parameters_name_variables_of_the_algorithm():
         commuting(lambda q: q)()
 
 
+def test_a_method_can_be_a_test_and_self_is_no_variable():
+    class Tests:
+        ran = False
+
+        def away(self, a):
+            return a != 0
+
+        def first(self):
+            self.ran = True
+
+        test_away = commuting(away, "leak", variables=["left"])
+        test_first = commuting(first, pairs=100)
+
+    tests = Tests()
+    tests.test_away()
+    tests.test_first()
+    assert tests.ran
+    assert not inspect.signature(Tests.test_away).parameters
+
+
 def test_inputs_are_restricted_in_one_place():
     with pytest.raises(cm.CommuteError, match="leave out given="):
         commuting(lambda a: a != 0, given={"a": 0})

@@ -65,6 +65,15 @@ def in_a_test_file() -> cm.Claim:
 @commutes(planted.algorithm, lambda: planted.network("backup"), planted.alignment, pairs=1000)
 def test_differs() -> None:
     """A search finds the fault."""
+
+@commutes(planted.algorithm, planted.network, planted.alignment, pairs=0)
+def test_no_pairs() -> None:
+    """Not a number of pairs."""
+
+class TestPlanted:
+    @commutes(planted.algorithm, planted.network, planted.alignment, pairs=100)
+    def test_method(self, a):
+        return a != 0
 '''
 
 
@@ -101,6 +110,8 @@ def test_claims_are_collected_once_each_where_they_are_defined(outcome):
             "skipped",
             "in_a_test_file",
             "test_differs",
+            "test_no_pairs",
+            "test_method",
         ]
     )
 
@@ -146,6 +157,8 @@ def test_a_claim_that_cannot_be_checked_names_file_and_line(outcome, name, text,
 def test_an_error_in_the_users_code_has_its_traceback(outcome):
     assert "ZeroDivisionError" in outcome[0]["broken"]
     assert "planted_claim(1 / 0, 40)" in outcome[0]["broken"]
+    assert "pluggy" not in outcome[0]["broken"]
+    assert "plugin.py" not in outcome[0]["broken"]
 
 
 def test_marks_of_a_claim_are_heeded(outcome):
@@ -155,6 +168,23 @@ def test_marks_of_a_claim_are_heeded(outcome):
 def test_a_search_that_finds_a_pair_fails_a_test(outcome):
     assert "pairs screened; a smallest one:" in outcome[0]["test_differs"]
     assert "FAILED test_more.py::test_differs" in outcome[1]
+
+
+def test_a_bad_argument_is_told_in_a_line(outcome):
+    assert "pairs must be a whole number of at least 1; given 0" in outcome[0]["test_no_pairs"]
+    assert "refute" not in outcome[0]["test_no_pairs"]
+    assert len(set(outcome[0]["test_no_pairs"].splitlines())) < 5
+
+
+def test_a_method_of_a_class_is_a_test(outcome):
+    assert outcome[0]["test_method"] is None
+
+
+def test_a_folder_for_runs_that_cannot_be_made_is_told(tmp_path):
+    code, said = run_pytest(tmp_path, "--commute-runs=/dev/null/kept")
+    assert code == 4
+    assert "--commute-runs=/dev/null/kept: Not a directory" in said
+    assert "Traceback" not in said
 
 
 def test_chosen_claims_run_with_a_seed_and_their_runs_are_kept(tmp_path):

@@ -58,8 +58,10 @@ def sizes_of(model: CausalModel) -> dict[str, int]:
     """How many values each variable has.
 
     Raises:
-        NetworkError: listing the variables whose domains are not finite.
+        NetworkError: for what is no causal model, and listing the variables whose domains are not finite.
     """
+    if not isinstance(model, CausalModel):
+        raise NetworkError(f"an organism is made of a CausalModel; given {model!r}")
     domains = {v: model.known_domain(v) for v in model.graph}
     problems = [
         f"{v!r} has the domain {d}; it must be a Finite" if d else f"the domain of {v!r} is not known; give it as domains="

@@ -9,6 +9,7 @@ from torch import Tensor
 
 from commute.causal.batches import Batch, Column, as_column, rows_of
 from commute.causal.domains import Finite
+from commute.errors import ModelError
 
 
 @dataclass(frozen=True)
@@ -19,7 +20,7 @@ class Encode:
 
     def __call__(self, inputs: Batch) -> Tensor:
         """The vectors of a batch of labels."""
-        return torch.from_numpy(one_hot({v: d.encode(as_column(inputs[v])) for v, d in self.domains.items()}, self.domains))
+        return torch.from_numpy(one_hot({v: _codes(inputs, v, d) for v, d in self.domains.items()}, self.domains))
 
 
 @dataclass(frozen=True)
@@ -33,6 +34,13 @@ class Decode:
         parts = torch.split(scores, [len(d) for d in self.domains.values()], dim=1)
         found = {v: d.decode(x.argmax(-1).cpu().numpy()) for (v, d), x in zip(self.domains.items(), parts, strict=True)}
         return found if len(found) > 1 else next(iter(found.values()))
+
+
+def _codes(inputs: Batch, variable: str, domain: Finite) -> Column:
+    try:
+        return domain.encode(as_column(inputs[variable]))
+    except ModelError as error:
+        raise ModelError(f"the input {variable!r} of the organism: {error}") from None
 
 
 def one_hot(columns: Batch, domains: Mapping[str, Finite]) -> Column:

@@ -3,7 +3,7 @@
 from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from math import inf, prod
-from numbers import Real
+from numbers import Integral, Real
 
 import numpy as np
 import torch
@@ -12,7 +12,7 @@ from commute.causal.batches import Column
 from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
-from commute.errors import NetworkError, check, not_counts, unknown
+from commute.errors import NetworkError, check, unknown
 from commute.models.network import Network
 from commute.models.organisms.blocks import Block, Blocks, activations, computing, joined, linear, noisy, passing, random
 from commute.models.organisms.cases import Cases, cases_of, check_units, sizes_of
@@ -24,6 +24,7 @@ from commute.models.sites import Site
 from commute.runs.seeds import stream as seeded
 
 _FUNCTIONS = "random functions of the inputs"  # the name of the distractors in a stream
+_DISTRACTORS = 2**12  # directions at most: a block's matrices grow with their square
 _SEEN = 1024  # inputs on which random functions are scaled
 
 
@@ -70,8 +71,17 @@ def compile(  # noqa: A001  # organisms.compile
         NetworkError: for domains that are not finite, mechanisms that would take too many units, and options that do not fit.
     """
     leak = {} if leak is None else leak
+    sizes_of(model)  # says what is no finite model
     _check_options(
-        model, scale=scale, distractors=distractors, noise=noise, redundant=redundant, dead=dead, leak=leak, backup=backup
+        model,
+        rotate=rotate,
+        scale=scale,
+        distractors=distractors,
+        noise=noise,
+        redundant=redundant,
+        dead=dead,
+        leak=leak,
+        backup=backup,
     )
     made = disguised(
         model,
@@ -172,6 +182,7 @@ def _seen(model: CausalModel, generator: np.random.Generator) -> Column:
 def _check_options(
     model: CausalModel,
     *,
+    rotate: bool,
     scale: float,
     distractors: int,
     noise: float,
@@ -181,12 +192,12 @@ def _check_options(
     backup: Sequence[str],
 ) -> None:
     """Raise a NetworkError that lists the options that do not fit."""
-    problems = []
+    problems = [] if isinstance(rotate, bool) else [f"rotate must be True or False; given {rotate!r}"]
     for name, given, least in (("scale", scale, 1), ("noise", noise, 0)):
         if not isinstance(given, Real) or isinstance(given, bool) or not least <= float(given) < inf:
             problems.append(f"{name} must be a finite number of at least {least}; given {given!r}")
-    if distractors != 0:
-        problems += not_counts(distractors=distractors)
+    if not isinstance(distractors, Integral) or isinstance(distractors, bool) or not 0 <= distractors <= _DISTRACTORS:
+        problems.append(f"distractors must be a whole number from 0 to {_DISTRACTORS:,}; given {distractors!r}")
     for name, several in (("redundant", redundant), ("dead", dead), ("leak", leak), ("backup", backup)):
         if isinstance(several, str) or not isinstance(several, Collection):
             problems.append(f"{name} names variables in a {'mapping' if name == 'leak' else 'list'}; given {several!r}")

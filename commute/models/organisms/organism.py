@@ -93,8 +93,11 @@ class Organism:
 
     @property
     def alignment(self) -> "Alignment":
-        """The alignment of every variable in `subspaces`."""
+        """The alignment of every variable in `subspaces`; a NetworkError where there is none."""
         from commute.alignments.alignment import Alignment  # to the right of this part: docs/decisions/0017
+
+        if not self.subspaces:
+            raise NetworkError(f"the organism of {self.algorithm.name!r} has no internal variable, so there is nothing to align")
 
         return Alignment.along(self.subspaces)
 
