@@ -353,9 +353,9 @@ def test_a_path_that_only_three_of_five_variables_show_is_found():
     assert all(e.count.rate > 0.9 for e in verdict.slices)
     assert verdict.status != "holds"
     assert any("va + vb + vc: all pairs: " in reason for reason in verdict.reasons)
-    wrong = [e.variables for e in verdict.transitions if e.name == "all pairs" and e.count.rate < 0.95]
-    assert wrong == [("va", "vb", "vc")]
-    assert len({e.variables for e in verdict.transitions if e.name == "all pairs"}) == 10 + 5
+    sets = {e.variables: e.count.rate for e in verdict.transitions if e.name == "all pairs"}
+    assert len(sets) == 10 + 5
+    assert min(sets, key=sets.get) == ("va", "vb", "vc")
 
 
 def test_a_flexible_view_that_was_given_has_no_control_that_undoes_its_fit():
