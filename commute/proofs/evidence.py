@@ -52,6 +52,13 @@ class Evidence:
         return title(self.variables, self.name)
 
     @property
+    def measured(self) -> str:
+        """The number and its bounds, in words."""
+        if self.unit or not (self.count and self.count.total) or self.level == "survived":
+            return self.interval
+        return f"in {self.count.rate:.1%} of {self.count.total} pairs; between {self.lower:.1%} and {self.upper:.1%}"
+
+    @property
     def interval(self) -> str:
         """The bounds, to read."""
         if self.level == "survived" and self.count is not None:

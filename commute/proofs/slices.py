@@ -13,7 +13,7 @@ from commute.causal.pairs import Pairs
 
 _GROUPS = 4  # groups of neighbouring values that the transitions of a larger variable are told by
 _ENOUGH = 1000  # pairs that a transition needs for a bound near the claim, about
-_SCREENED = 100  # pairs that a value needs so that it stands out if the network goes wrong there, about
+_SCREENED = 100  # pairs that a value or transition needs to stand out if the network goes wrong there, about
 
 
 @dataclass(frozen=True, eq=False)
@@ -40,11 +40,11 @@ class Slice:
 def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column, *, planned: int | None = None) -> list[Slice]:
     """Changed and unchanged pairs, and for a single variable the pairs of each transition from one value to another.
 
-    Transitions are told by at most four groups of neighbouring values. So many of them as have about a thousand pairs each are
-    slices by themselves: of fewer, larger groups where there are not enough pairs. Those of the finest groups are kept as
-    well, not bounded: a transition at which the network goes wrong stands out there. One that is possible and that no pair
-    happens to make is among them, a slice of none. So are all transitions from, and all to, each value of more than two, or each
-    group of as few neighbours as have about a hundred pairs.
+    Transitions are told by at most four groups of neighbouring values, fewer of few pairs. So many of them as have about a
+    thousand pairs each are slices by themselves: of fewer, larger groups where there are not enough pairs. Those of the finest
+    groups are kept as well, not bounded: a transition at which the network goes wrong stands out there. One that is possible and
+    that no pair happens to make is among them, a slice of none. So are all transitions from, and all to, each value of more than
+    two, or each group of as few neighbours as have about a hundred pairs.
 
     Args:
         algorithm: tells the variable's value for a base and a source.
@@ -58,7 +58,7 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column, *, planned: i
     domain = algorithm.domain(pairs.variables[0])
     if len(pairs.variables) > 1 or not isinstance(domain, Finite):
         return found
-    finest = min(len(domain), _GROUPS)
+    finest = min(len(domain), _GROUPS, max(isqrt(n // _SCREENED), 2))
     enough = min(isqrt(n // _ENOUGH), finest)
     found += _transitions(algorithm, pairs, right, domain, enough, bounded=True) if enough > 1 else []
     known = {s.kind for s in found}

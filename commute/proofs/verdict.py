@@ -100,7 +100,7 @@ class Verdict:
             told.append(
                 f"no-op baseline: the base left alone already gives the expected answer in {noop.rate:.1%} of {noop.total} pairs"
             )
-        told += [f"warning: {e.title}: {e.says} ({e.interval})" for e in self.warnings]
+        told += [f"warning: {e.title}: {e.says} ({e.measured})" for e in self.warnings]
         if self.region is not None:
             told.append(str(self.region))
         if self.counterexample is not None:
