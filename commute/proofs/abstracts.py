@@ -93,7 +93,7 @@ def _verdict(
 
 def _counterexample(found: Disagreement) -> Counterexample:
     where = f"{found.variable} with {_told(found.do)}" if found.do else found.variable
-    return Counterexample(where, found.low, {}, found.high, found.mapped)
+    return Counterexample(where, found.low, {}, found.high, found.mapped, of_models=True)
 
 
 def _evidence(d: Decision) -> Evidence:

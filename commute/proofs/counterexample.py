@@ -18,6 +18,7 @@ class Counterexample:
         read_out: the variable that was read out, if any: its source is the input in which the other variables were set first.
         matters: the inputs without which the pair would not fail, as `base.a` and `left.a`, or `source.a` where all variables
             have one source; None where that was not looked at.
+        of_models: whether it is one of two causal models, which no network replays.
     """
 
     slice: str
@@ -27,6 +28,7 @@ class Counterexample:
     answered: Any
     read_out: str | None = None
     matters: tuple[str, ...] | None = None
+    of_models: bool = False
 
     @property
     def differs(self) -> bool:
@@ -41,7 +43,12 @@ class Counterexample:
         return f"cm.replay(algorithm, network, alignment, {dict(self.base)!r}, {_plain(self.sources)!r}{read})"
 
     def __str__(self) -> str:
-        if isinstance(self.answered, Mapping) and not self.sources:  # of a causal model: what its setting stands for
+        return self.summary if self.of_models else f"{self.summary}\nreplay it: {self.replayed_by}"
+
+    @property
+    def summary(self) -> str:
+        """The pair, what each side says and what matters, in a line."""
+        if self.of_models and isinstance(self.answered, Mapping):  # what its setting stands for
             differs = [v for v in self.expected if self.expected[v] != self.answered.get(v)]
             stands, said = ({v: side.get(v) for v in differs} for side in (self.answered, self.expected))
             return f"{self.slice}: {shown(self.base)} gives {shown(stands)}, not {shown(said)}"

@@ -176,7 +176,7 @@ def _survived(claimed: Claimed) -> Iterator[Evidence]:
     """A search for a failing pair, of any set of variables; what it finds enters no interval."""
     found = refute(claimed.algorithm, claimed.network, claimed.alignment, pairs=_SEARCHED * claimed.n, seed=claimed.seed)
     says = "pairs of every set of variables, drawn until one fails" + (
-        f": {found.counterexample}" if found.counterexample else ""
+        f": {found.counterexample.summary}" if found.counterexample else ""
     )
     right = Count(found.screened - found.failing, found.screened)
     name, warning = "counterexample search", found.counterexample is not None

@@ -104,8 +104,10 @@ class Verdict:
         if self.region is not None:
             told.append(str(self.region))
         if self.counterexample is not None:
-            told.append(f"{'one pair that differs' if self.status == 'holds' else 'counterexample'}: {self.counterexample}")
-            if self.accuracy is not None:
+            told.append(
+                f"{'one pair that differs' if self.status == 'holds' else 'counterexample'}: {self.counterexample.summary}"
+            )
+            if not self.counterexample.of_models:
                 told.append(f"replay it: {self.counterexample.replayed_by}")
         return told
 

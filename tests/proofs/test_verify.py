@@ -61,6 +61,9 @@ def test_a_counterexample_is_a_pair_on_which_network_and_algorithm_differ():
     assert example.expected == {"same": answer["same"]}
     assert planted.network("backup").interchange(example.base, features) == example.answered != answer["same"]
     assert "the algorithm says same=" in str(example)
+    names = {"cm": cm, "algorithm": planted.algorithm(), "network": planted.network("backup"), "alignment": planted.alignment()}
+    again = eval(str(example).split("replay it: ")[1], names)
+    assert (again.expected, again.answered) == (example.expected, example.answered)
 
 
 def test_the_wrong_algorithm_with_as_many_variables_is_refuted():
