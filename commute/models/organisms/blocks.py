@@ -5,7 +5,6 @@ from dataclasses import dataclass
 
 import numpy as np
 import torch
-from scipy.linalg import block_diag
 from torch import Tensor, nn
 
 from commute.causal.batches import Column
@@ -109,6 +108,8 @@ def noisy(noise: float, width: int, vectors: Column, generator: np.random.Genera
 
 def joined(units: Sequence[Units], stream: Stream, noises: tuple[Units, Column] | None = None) -> Block:
     """The block that writes a stream, whose amounts are those of the units in order."""
+    from scipy.linalg import block_diag
+
     matrix, shift = stream.written
     weights, biases = np.concatenate([u.weights for u in units]), np.concatenate([u.biases for u in units])
     adds = block_diag(*(u.adds for u in units)) @ matrix.T

@@ -6,7 +6,6 @@ from functools import cached_property
 from itertools import accumulate
 
 import numpy as np
-from scipy.linalg import block_diag, helmert
 
 from commute.causal.batches import Column
 
@@ -36,6 +35,8 @@ class Code:
     @classmethod
     def simplex(cls, values: int) -> "Code":
         """Values at the corners of a regular simplex around the origin, at distance 1 from it, in one dimension less."""
+        from scipy.linalg import helmert
+
         if values == 1:
             return cls(np.ones((1, 1)), np.zeros(1), np.zeros((1, 1)), np.ones(1))
         corners = helmert(values) * np.sqrt(values / (values - 1))
@@ -95,6 +96,8 @@ class Stream:
     @cached_property
     def written(self) -> tuple[Column, Column]:
         """Vectors are this matrix times amounts, plus this vector: [width, amounts], [width]."""
+        from scipy.linalg import block_diag
+
         stretched = self.rotation * self.scales
         shift = np.concatenate([c.shift for c in self.codes.values()])
         return stretched @ block_diag(*(c.write for c in self.codes.values())), stretched @ shift
@@ -102,6 +105,8 @@ class Stream:
     @cached_property
     def read(self) -> tuple[Column, Column]:
         """Amounts are this matrix times vectors, plus this vector: [amounts, width], [amounts]."""
+        from scipy.linalg import block_diag
+
         straight = (self.rotation / self.scales).T
         back = np.concatenate([c.back for c in self.codes.values()])
         return block_diag(*(c.read for c in self.codes.values())) @ straight, back
