@@ -157,6 +157,17 @@ def check_labels(algorithm: CausalModel, answered: Any) -> None:
     check(problems, AlignmentError, "the network's answers")
 
 
+def check_network(algorithm: CausalModel, network: Network, alignment: Alignment, inputs: Batch) -> None:
+    """Check on some inputs that a network is deterministic, its sites included, and speaks the algorithm's language.
+
+    Raises:
+        AlignmentError: as `check_labels` does.
+        NetworkError: when it is not deterministic, or a site does not fire.
+    """
+    network.check_deterministic(inputs, alignment.sites)
+    check_labels(algorithm, network.run(inputs))
+
+
 def agrees(answered: Any, expected: Batch) -> Column:
     """Whether the network's labels are the expected ones in every output, [batch] of bool.
 

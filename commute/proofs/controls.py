@@ -38,11 +38,11 @@ def control_level(confidence: float, variables: int) -> float:
 
 
 def _random_subspace(claimed: Claimed) -> list[Control]:
-    name = "random subspace"
+    name: Item = "random subspace"
     generator = stream(claimed.seed, "control", name)
     drawn = [_random_features(claimed, generator) for _ in range(RANDOM_SUBSPACES)]
     share = replace(claimed, n=max(claimed.n // RANDOM_SUBSPACES, 1))
-    counts = [_counts(share, claimed.fresh, claimed.network, Alignment(d), f"{name} {i}") for i, d in enumerate(drawn) if d]
+    counts = [_counts(share, claimed.fresh, claimed.network, Alignment(d), name, copy=i) for i, d in enumerate(drawn) if d]
     full = "it takes the whole site, of which every subspace of its rank is the same"
     return [
         Control(
@@ -79,7 +79,7 @@ def _random_features(claimed: Claimed, generator: np.random.Generator) -> dict[s
 
 def _reinitialised(claimed: Claimed) -> list[Control]:
     """One copy with shuffled weights, or where that one does well by luck the average of several."""
-    name = "re-initialised network"
+    name: Item = "re-initialised network"
     generator = stream(claimed.seed, "control", name)
     counts: list[Mapping[str, Count]] = []
     why, failed = "the network has no weights that differ, so shuffling changes nothing", False
@@ -95,7 +95,7 @@ def _reinitialised(claimed: Claimed) -> list[Control]:
                 break
             alignment, how = _searched_again(claimed, claimed.algorithm, network, name)
             fresh = fresh or Unseen.of(claimed.algorithm, alignment.found, name)
-            counts.append(_counts(claimed, fresh, network, alignment, f"{name} {i}"))
+            counts.append(_counts(claimed, fresh, network, alignment, name, copy=i))
         except CommuteError as error:  # such weights may give NaN
             why, failed = str(error), True
             continue
@@ -120,7 +120,7 @@ def _given_and_flexible(alignment: Alignment) -> bool:
 
 
 def _permuted(claimed: Claimed) -> list[Control]:
-    name = "permuted algorithm"
+    name: Item = "permuted algorithm"
     says = "for an algorithm whose mechanisms are rearranged"
     same = "no rearrangement of its mechanism says something else"
     for algorithm, changed in permutations(claimed.algorithm, tuple(claimed.alignment), stream(claimed.seed, "control", name)):
@@ -150,12 +150,17 @@ def _searched_again(claimed: Claimed, algorithm: CausalModel, network: Network, 
     return found.best, "the same search"
 
 
-def _counts(claimed: Claimed, fresh: Unseen, network: Network, alignment: Alignment, name: str) -> Mapping[str, Count]:
-    """Right answers on fresh balanced pairs of each variable, which the search for the alignment did not see."""
-    counts = {}
+def _counts(
+    claimed: Claimed, fresh: Unseen, network: Network, alignment: Alignment, name: Item, *, copy: int | None = None
+) -> Mapping[str, Count]:
+    """Right answers on fresh balanced pairs of each variable, which the search for the alignment did not see.
+
+    Each copy of a control that is made several times has pairs of its own.
+    """
+    counts, path = {}, name if copy is None else f"{name} {copy}"
     for variable in alignment:
-        drawn = fresh.pairs([variable], claimed.n, stream(claimed.seed, "control", name, "pairs", variable))
-        with claimed.meter.of(name.rstrip(" 0123456789")):
+        drawn = fresh.pairs([variable], claimed.n, stream(claimed.seed, "control", path, "pairs", variable))
+        with claimed.meter.of(name):
             counts[variable] = count(agreement(network, alignment, drawn))
     return counts
 

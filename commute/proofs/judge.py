@@ -1,42 +1,31 @@
-"""Judging an alignment: the items of a battery measured one after the other, and what follows from them."""
+"""Judging an alignment: what is measured of it, and the verdict that follows."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
-from contextlib import AbstractContextManager, nullcontext
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
 
 import numpy as np
 
-from commute.alignments.accuracy import Accuracy, agrees, check_labels
+from commute.alignments.accuracy import Accuracy, agrees, check_network
 from commute.alignments.alignment import Alignment
-from commute.alignments.binomial import Count
 from commute.alignments.drawing import Unseen
-from commute.alignments.variable_sets import variable_sets
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.models.network import Network
-from commute.proofs.battery import SAMPLED, Battery, Item, items_of
-from commute.proofs.checked import Checked, Sampler
+from commute.proofs.battery import Battery, items_of
+from commute.proofs.checked import Checked
 from commute.proofs.claimed import Claimed
-from commute.proofs.controls import CONTROLS
-from commute.proofs.decide import decide, judged_controls, judged_distinctions, judged_slices
-from commute.proofs.diagnostics import DIAGNOSTICS, Rival
-from commute.proofs.distinctions import distinctions
-from commute.proofs.evidence import Evidence
+from commute.proofs.decide import decide, judged_slices
+from commute.proofs.diagnostics import Rival
 from commute.proofs.failing import counterexample_of, region_of
-from commute.proofs.interchanging import alone, interchange, larger_sets, remainder_exchanged
-from commute.proofs.meter import Meter
+from commute.proofs.measuring import checked_by, measured_of
 from commute.proofs.pairs_file import write_pairs
-from commute.proofs.readout import read_outs
-from commute.proofs.refute import refute
 from commute.proofs.sampling import Sampling
 from commute.proofs.shown import FittedDims, Role, SearchedSite, Variable
 from commute.proofs.verdict import Verdict
-from commute.runs.events import ControlMeasured, Decided, OnEvent, VerificationStarted, ignore
+from commute.runs.events import Decided, OnEvent, ignore
 from commute.runs.seeds import stream
 
-_SEARCHING: tuple[Item, ...] = ("random subspace", "re-initialised network", "permuted algorithm", "stability")
-_SEARCHED = 25  # pairs of a search for counterexamples, as a multiple of those of a control
 _LOOKED_AT = 256  # inputs on which it is looked whether the network gives labels of the algorithm's
 _SHARE = 4  # the claim's pairs of a variable, as a multiple of those of a control or diagnostic
 
@@ -91,8 +80,10 @@ def judge(
         runs=runs,
         rivals=how.rivals,
     )
-    _check_network(claimed)
-    checked = _checked(claimed, items, how.sampling)
+    drawn_from = claimed.fresh.drawn_from
+    looked_at = drawn_from.labels(Inputs(drawn_from).sample(stream(how.seed, "verify", "network"), _LOOKED_AT))
+    check_network(drawn_from, network, alignment, looked_at)
+    checked = checked_by(claimed, items, how.sampling)
     everything = [c for several in checked.values() for c in several]
     shared = claimed.fresh.shared  # by the claim's own pairs; what follows draws others
     if pairs_to is not None:
@@ -101,7 +92,7 @@ def judge(
         *judged_slices(
             [s for c in everything for s in c.slices], by=how.sampling.by, at_least=how.at_least, confidence=claimed.confidence
         ),
-        *_measured(claimed, items),
+        *measured_of(claimed, items),
     )
     status, reasons = decide(evidence, items, at_least=how.at_least)
     on_event(Decided(status))
@@ -127,94 +118,6 @@ def judge(
         battery=items,
         tried=how.tried,
     )
-
-
-def _checked(claimed: Claimed, items: Sequence[Item], sampling: Sampling) -> dict[Item, list[Checked]]:
-    """The claim's own pairs, by item."""
-    samplers = [(item, s) for item in SAMPLED if item in items for s in _SAMPLERS[item](claimed, sampling.most)]
-    claimed.on_event(VerificationStarted(sampling.most * sum(item == "interchange" for item, _ in samplers)))
-    metered = [_metered(sampler, item, claimed.meter) for item, sampler in samplers]
-    done = sampling.drawn(metered, at_least=claimed.at_least, confidence=claimed.confidence)
-    found: dict[Item, list[Checked]] = {}
-    for (item, _), checked in zip(samplers, done, strict=True):
-        found.setdefault(item, []).append(checked)
-    return found
-
-
-def _metered(sampler: Sampler, item: Item, meter: Meter) -> Sampler:
-    def draw(n: int) -> Checked:
-        with meter.of(item):
-            return sampler.draw(n)
-
-    return Sampler(sampler.what, draw)
-
-
-def _check_network(claimed: Claimed) -> None:
-    """That the network is deterministic, and speaks the algorithm's language."""
-    algorithm = claimed.fresh.drawn_from
-    drawn = algorithm.labels(Inputs(algorithm).sample(stream(claimed.seed, "verify", "network"), _LOOKED_AT))
-    claimed.network.check_deterministic(drawn, claimed.alignment.sites)
-    check_labels(algorithm, claimed.network.run(drawn))
-
-
-def _interchanges(claimed: Claimed, planned: int) -> Iterator[Sampler]:
-    variables = list(claimed.alignment)
-    sets = variable_sets(variables)
-    for chosen in sets:
-        yield interchange(claimed, chosen, planned)
-    if len(sets) < 2 ** len(variables) - 1:
-        yield larger_sets(claimed, planned)
-
-
-def _remainders(claimed: Claimed, planned: int) -> Iterator[Sampler]:
-    del planned
-    if len(claimed.alignment) > 1:
-        yield remainder_exchanged(claimed)
-
-
-def _survived(claimed: Claimed) -> Iterator[Evidence]:
-    """A search for a failing pair, of any set of variables; what it finds enters no interval."""
-    found = refute(claimed.algorithm, claimed.network, claimed.alignment, pairs=_SEARCHED * claimed.n, seed=claimed.seed)
-    says = "pairs of every set of variables, drawn until one fails" + (
-        f": {found.counterexample.summary}" if found.counterexample else ""
-    )
-    right = Count(found.screened - found.failing, found.screened)
-    name, warning = "counterexample search", found.counterexample is not None
-    yield Evidence("diagnostic", "survived", name, tuple(claimed.alignment), right, 0.0, 1.0, None, says, warning)
-
-
-_SAMPLERS: Mapping[Item, Callable[[Claimed, int], Iterator[Sampler]]] = {
-    "no intervention": lambda claimed, _: iter([alone(claimed)]),
-    "interchange": _interchanges,
-    "read-out": lambda claimed, _: read_outs(claimed),
-    "remainder exchanged": _remainders,
-}
-
-
-def _measured(claimed: Claimed, items: Sequence[Item]) -> Iterator[Evidence]:
-    """Everything but the claim's own pairs."""
-    if "distinctions" in items:
-        with claimed.meter.of("distinctions"):
-            yield from judged_distinctions(list(distinctions(claimed)), at_least=claimed.at_least, confidence=claimed.confidence)
-    controls = []
-    for name, control in CONTROLS.items():
-        if name in items:
-            with _meter(claimed, name):
-                group = control(claimed)
-            controls += group
-            if any(c.count for c in group):
-                claimed.on_event(ControlMeasured(name, max(c.count.rate for c in group if c.count)))
-    yield from judged_controls(controls, at_least=claimed.at_least, confidence=claimed.confidence)
-    for name, diagnostic in {**DIAGNOSTICS, "counterexample search": _survived}.items():
-        if name in items:
-            with _meter(claimed, name):
-                found = list(diagnostic(claimed))
-            yield from found
-
-
-def _meter(claimed: Claimed, item: Item) -> AbstractContextManager[None]:
-    """Counts an item; those that search count for themselves, since counting slows training down."""
-    return nullcontext() if item in _SEARCHING else claimed.meter.of(item)
 
 
 def _pooled(network: Network, checked: Sequence[Checked], confidence: float, *, fixed: bool) -> Accuracy:

@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING
 
 import numpy as np
 
-from commute.alignments.accuracy import check_labels
+from commute.alignments.accuracy import check_network
 from commute.alignments.alignment import Alignment
 from commute.alignments.variable_sets import variable_sets
 from commute.causal.designs import Design
@@ -120,7 +120,8 @@ def refute(
     check([unknown("variable", v, algorithm.graph) for v in chosen if v not in algorithm.graph], PairsError, "the algorithm")
     seed = plain_seed(seed)
     trial = Trial(algorithm, network, alignment, chosen, given=given)
-    _check_network(trial, seed)
+    inputs = algorithm.labels(Inputs(algorithm, given).sample(stream(seed, "refute", "check"), _CHECKED))
+    check_network(algorithm, network, alignment, inputs)
     search = _Search(trial, pairs, seed)
     store = _opened(database)
     if store is not None:
@@ -138,13 +139,6 @@ def refute(
 
             keep(algorithm, chosen, (found.variables, pair), store)
     return Refutation(example, search.screened, search.failing, search.stepped, search.remembered, chosen, pairs, seed)
-
-
-def _check_network(trial: Trial, seed: int) -> None:
-    algorithm, network = trial.algorithm, trial.network
-    inputs = algorithm.labels(Inputs(algorithm, trial.given).sample(stream(seed, "refute", "check"), _CHECKED))
-    network.check_deterministic(inputs, trial.alignment.sites)
-    check_labels(algorithm, network.run(inputs))
 
 
 def _opened(database: "ExampleDatabase | str | Path | None") -> "ExampleDatabase | None":

@@ -58,12 +58,15 @@ def slices_of(algorithm: CausalModel, pairs: Pairs, right: Column, *, planned: i
     domain = algorithm.domain(pairs.variables[0])
     if len(pairs.variables) > 1 or not isinstance(domain, Finite):
         return found
+    (variable,) = pairs.variables
+    before, after = (domain.encode(algorithm.solve(x)[variable]).astype(np.int64) for x in (pairs.base, pairs.sources[variable]))
+    moves = _Moves(variable, domain, before, after, right)
     finest = min(len(domain), _GROUPS, max(isqrt(n // _SCREENED), 2))
     enough = min(isqrt(n // _ENOUGH), finest)
-    found += _transitions(algorithm, pairs, right, domain, enough, bounded=True) if enough > 1 else []
+    found += moves.between(enough, bounded=True) if enough > 1 else []
     known = {s.kind for s in found}
-    finer = _transitions(algorithm, pairs, right, domain, finest, bounded=False) if enough < finest else []
-    finer += _from_and_to(algorithm, pairs, right, domain, min(len(domain), n // _SCREENED))
+    finer = moves.between(finest, bounded=False) if enough < finest else []
+    finer += moves.from_and_to(min(len(domain), n // _SCREENED))
     return found + [s for s in finer if s.kind not in known]  # a group may be a single value
 
 
@@ -73,41 +76,45 @@ def by_change(variables: tuple[str, ...], changed: Column, right: Column, kinds:
     return [Slice(variables, k, np.flatnonzero(r), count(right[r]), f"{says} {what}") for k, r, what in parts if r.any()]
 
 
-def _transitions(
-    algorithm: CausalModel, pairs: Pairs, right: Column, domain: Finite, groups: int, *, bounded: bool
-) -> list[Slice]:
-    """The pairs of each transition between groups of neighbouring values."""
-    (variable,) = pairs.variables
-    before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
-    names = [_group_name(domain, g, groups) for g in range(groups)]
-    put = f"with {variable} taken from another input the network answers as the algorithm, where {variable} goes"
-    seen = np.union1d(before, after)
-    found = []
-    for kind, rows in ((f"{names[i]} → {names[j]}", (before == i) & (after == j)) for i in seen for j in seen):
-        found.append(Slice(pairs.variables, kind, np.flatnonzero(rows), count(right[rows]), f"{put} {kind}", bounded))
-    return found
+@dataclass(frozen=True, eq=False)
+class _Moves:
+    """A variable's value in the base and in the source, as codes [pairs], and whether the network answered rightly."""
 
+    variable: str
+    domain: Finite
+    before: Column
+    after: Column
+    right: Column
 
-def _from_and_to(algorithm: CausalModel, pairs: Pairs, right: Column, domain: Finite, groups: int) -> list[Slice]:
-    """The pairs that begin, and those that end, at each value, or group of neighbouring values."""
-    (variable,) = pairs.variables
-    if groups <= 2:  # noqa: PLR2004  # those of two values are sums of two transitions
-        return []
-    before, after = (_group(algorithm, x, variable, domain, groups) for x in (pairs.base, pairs.sources[variable]))
-    put = f"with {variable} taken from another input the network answers as the algorithm, where {variable} goes"
-    found = []
-    for side, kind in ((before, "{} → any"), (after, "any → {}")):
-        for g in np.unique(side):
-            name, rows = kind.format(_group_name(domain, g, groups)), np.flatnonzero(side == g)
-            found.append(Slice(pairs.variables, name, rows, count(right[rows]), f"{put} {name}", bounded=False))
-    return found
+    def between(self, groups: int, *, bounded: bool) -> list[Slice]:
+        """The pairs of each transition between groups of neighbouring values."""
+        before, after = self._grouped(groups)
+        seen = np.union1d(before, after)
+        return [
+            self._part(f"{self._name(i, groups)} → {self._name(j, groups)}", (before == i) & (after == j), bounded=bounded)
+            for i in seen
+            for j in seen
+        ]
 
+    def from_and_to(self, groups: int) -> list[Slice]:
+        """The pairs that begin, and those that end, at each value, or group of neighbouring values."""
+        if groups <= 2:  # noqa: PLR2004  # those of two values are sums of two transitions
+            return []
+        sides = zip(self._grouped(groups), ("{} → any", "any → {}"), strict=True)
+        return [
+            self._part(kind.format(self._name(g, groups)), side == g, bounded=False)
+            for side, kind in sides
+            for g in np.unique(side)
+        ]
 
-def _group(algorithm: CausalModel, inputs: dict[str, Column], variable: str, domain: Finite, groups: int) -> Column:
-    codes = domain.encode(algorithm.solve(inputs)[variable]).astype(np.int64)
-    return codes * groups // len(domain)
+    def _grouped(self, groups: int) -> tuple[Column, Column]:
+        return self.before * groups // len(self.domain), self.after * groups // len(self.domain)
 
+    def _name(self, group: int, groups: int) -> str:
+        members = [v for code, v in enumerate(self.domain) if code * groups // len(self.domain) == group]
+        return f"{members[0]!s}" if len(members) == 1 else f"{members[0]!s}…{members[-1]!s}"
 
-def _group_name(domain: Finite, group: int, groups: int) -> str:
-    members = [v for code, v in enumerate(domain) if code * groups // len(domain) == group]
-    return f"{members[0]!s}" if len(members) == 1 else f"{members[0]!s}…{members[-1]!s}"
+    def _part(self, kind: str, rows: Column, *, bounded: bool) -> Slice:
+        put = f"with {self.variable} taken from another input the network answers as the algorithm"
+        says = f"{put}, where {self.variable} goes {kind}"
+        return Slice((self.variable,), kind, np.flatnonzero(rows), count(self.right[rows]), says, bounded)

@@ -18,8 +18,12 @@ def nothing():
     """Left and right."""
 
 
-def test_a_network_that_commutes_passes():
-    commuting(nothing)()
+def test_a_network_that_commutes_passes_once_its_pairs_are_screened(monkeypatch):
+    asked = []
+    run = cm.Network.run
+    monkeypatch.setattr(cm.Network, "run", lambda self, inputs, do=None: asked.append(len(inputs["a"])) or run(self, inputs, do))
+    assert commuting(nothing)() is None
+    assert sum(asked) >= 2000
 
 
 def test_a_failing_pair_is_told_and_the_line_that_replays_it_does():
