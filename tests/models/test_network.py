@@ -1,5 +1,3 @@
-from pathlib import Path
-
 import numpy as np
 import pytest
 import torch
@@ -289,39 +287,6 @@ def test_reinitialising_keeps_each_tensors_weights_and_the_network_itself():
         assert torch.equal(weights.flatten().sort().values, before[name].flatten().sort().values)
         assert torch.equal(net.module.state_dict()[name], before[name])
     assert not torch.equal(other.module.mix.weight, net.module.mix.weight)
-
-
-def test_the_zoo_network_is_right_on_every_input():
-    net = cm.zoo.hierarchical_equality()
-    algorithm = cm.library.hierarchical_equality()
-    every = cm.pairs(algorithm, ["left"], 1, design="uniform").base
-    grid = np.stack(np.meshgrid(*[np.arange(8)] * 4, indexing="ij"), -1).reshape(-1, 4)
-    every = dict(zip("abcd", grid.T, strict=True))
-    assert (net.run(every) == algorithm.solve(every)["same"]).all()
-
-
-def test_the_zoo_file_is_what_its_record_says():
-    import json
-    from hashlib import sha256
-    from importlib.resources import files
-
-    folder = Path(str(files("commute.models.zoo")))
-    record = json.loads((folder / "hierarchical_equality.json").read_text())
-    assert record["sha256"] == sha256((folder / "hierarchical_equality.safetensors").read_bytes()).hexdigest()
-    assert record["accuracy"] == 1.0
-
-
-def test_training_the_zoo_network_writes_a_network_that_loads(tmp_path):
-    from click.testing import CliRunner
-    from safetensors.torch import load_file
-
-    from commute.models.zoo.__main__ import main
-    from commute.models.zoo.equality import EqualityNetwork
-
-    done = CliRunner().invoke(main, ["train", "hierarchical_equality", "--steps", "3", "--to", str(tmp_path)])
-    assert done.exit_code == 0, done.output
-    EqualityNetwork().load_state_dict(load_file(tmp_path / "hierarchical_equality.safetensors"))
-    assert '"steps": 3' in (tmp_path / "hierarchical_equality.json").read_text()
 
 
 def test_repeated_inputs_are_run_once_and_answered_each():

@@ -1,0 +1,1 @@
+"""Enclosures: rigorous bounds on what a program gives over a set of inputs, for all of many sets at once."""

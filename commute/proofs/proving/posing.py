@@ -1,0 +1,60 @@
+"""Posing: what is claimed of a network, as a statement about numbers."""
+
+from collections.abc import Sequence
+
+import torch
+
+from commute.alignments.alignment import Alignment
+from commute.alignments.spec import undefined
+from commute.causal.inputs import LISTED, Inputs
+from commute.causal.model import CausalModel
+from commute.errors import ClaimError, check, unknown
+from commute.models.network import Network
+from commute.proofs.enclosures.rounding import stored
+from commute.proofs.programs.patched import patched_program
+from commute.proofs.programs.split import split
+from commute.proofs.proving.sides import enclosed, merged
+from commute.proofs.proving.statement import Answers, Statement, listed
+
+
+@torch.no_grad()
+def posed(algorithm: CausalModel, network: Network, alignment: Alignment, variables: Sequence[str]) -> Statement:
+    """That interchanging variables gives the algorithm's answer for every base and all sources.
+
+    What an input brings depends on it alone and is computed once, with a bound on its rounding. Inputs that bring the same are
+    merged.
+
+    Args:
+        algorithm: with finite inputs and one output.
+        network: the network.
+        alignment: where the variables are.
+        variables: that are interchanged, each from a source of its own.
+
+    Raises:
+        ClaimError: listing what does not fit.
+        NetworkError: when the network is no program; see `patched_program`.
+    """
+    check(_problems(algorithm, alignment, variables), ClaimError, f"a proof about {algorithm.name!r}")
+    inputs = listed(algorithm)
+    patched = patched_program(algorithm, network, alignment, variables)
+    parts = split(patched.program)
+    entries = patched.entries(algorithm.labels(inputs))
+    answers = Answers.of(algorithm, variables, inputs, patched.labels)
+    arithmetic = stored(patched.program)
+    sides = tuple(
+        merged(*enclosed(program, entries, arithmetic).ball(), group)
+        for program, group in zip(parts.sides, answers.groups, strict=True)
+    )
+    return Statement(tuple(variables), patched, parts.joint, sides, answers.expected, inputs, entries)
+
+
+def _problems(algorithm: CausalModel, alignment: Alignment, variables: Sequence[str]) -> list[str]:
+    problems = [unknown("aligned variable", v, alignment) for v in variables if v not in alignment]
+    problems += undefined([v for v in variables if v in alignment], algorithm)
+    if not variables or len(set(variables)) < len(variables):
+        problems.append(f"variables must name at least one variable, each once; given {list(variables)!r}")
+    if len(algorithm.outputs) != 1:
+        problems.append(f"the algorithm must have one output; it has {', '.join(algorithm.outputs)}")
+    if not Inputs(algorithm).finite:
+        problems.append(f"the inputs must be finite, with at most {LISTED:,} settings, for all to be listed")
+    return problems

@@ -1,0 +1,202 @@
+"""Refinement: cells are bounded, and those that a bound does not decide are divided, the largest first."""
+
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass, field, replace
+from heapq import heappop, heappush
+
+import numpy as np
+
+from commute.causal.batches import Column
+from commute.proofs.programs.program import Program
+from commute.proofs.proving.bounding import Found, bounded
+from commute.proofs.proving.budget import Budget
+from commute.proofs.proving.cells import Cell, roots
+from commute.proofs.proving.enumeration import counted
+from commute.proofs.proving.outcome import Outcome, Work
+from commute.proofs.proving.statement import Side, Statement
+from commute.proofs.proving.tree import COUNTED, OPEN, RIGHT, SPLIT, WRONG
+
+Path = tuple[int, ...]
+
+_AT_ONCE = 512  # cells of a round, less those that have many points
+_POINTS = 2**19  # classes of a round's cells together, above which it has fewer
+_FEW = 64  # pairs of classes of a cell that are evaluated rather than bounded
+_SENT = 2**12  # classes of a cell above which it is not sent to a worker
+_A_TASK = 64  # cells that a worker is sent together
+
+
+@dataclass(frozen=True, eq=False)
+class Entry:
+    """What is known of a cell.
+
+    Attributes:
+        kind: as in a tree: RIGHT, WRONG, OPEN, COUNTED, or SPLIT + the side along which it was divided.
+        cell: the cell.
+        counts: pairs right, wrong, and within rounding; zero where it is divided or open.
+        first: the inputs' places of its first wrong pair, base first; None where it has none, or is divided or open.
+    """
+
+    kind: int
+    cell: Cell
+    counts: tuple[int, int, int] = (0, 0, 0)
+    first: tuple[int, ...] | None = None
+
+
+@dataclass(eq=False)
+class Growth:
+    """A proof under way: every cell so far, by its path. In the order of paths a cell stands before its halves.
+
+    Attributes:
+        statement: what is proved.
+        entries: what is known of each cell.
+        work: after each round, what was done and what is known.
+    """
+
+    statement: Statement
+    entries: dict[Path, Entry]
+    work: list[Work] = field(default_factory=list)
+
+    @classmethod
+    def begun(cls, statement: Statement) -> "Growth":
+        """Nothing is known yet."""
+        return cls(statement, {root.path: Entry(OPEN, root) for root in roots(statement)})
+
+    def outcome(self) -> Outcome:
+        """What is known of the statement."""
+        entries = self.entries.values()
+        right, wrong, within = (sum(e.counts[i] for e in entries) for i in range(3))
+        done = self.work[-1] if self.work else Work()
+        return Outcome(
+            variables=self.statement.variables,
+            total=self.statement.total,
+            right=right,
+            wrong=wrong,
+            within_rounding=within,
+            first=min((e.first for e in entries if e.first is not None), default=None),
+            classes=tuple(len(side.count) for side in self.statement.sides),
+            bounds=done.bounds,
+            evaluated=done.evaluated,
+            work=tuple(self.work),
+        )
+
+
+def refine(
+    growth: Growth,
+    *,
+    budget: Budget,
+    executor: Executor | None = None,
+    on_round: Callable[[Growth], None] = lambda growth: None,
+) -> None:
+    """Bound and divide cells until every pair is decided, or the budget is spent.
+
+    What becomes of a cell depends on the round it is in and on nothing else, so a proof that goes on from what was kept ends as if
+    it had never stopped.
+
+    Args:
+        growth: the proof, which grows.
+        budget: of work; a round is finished that was begun.
+        executor: whose workers bound cells with few points; None is this process.
+        on_round: is told after each round.
+    """
+    began = time.monotonic()
+    done = growth.work[-1] if growth.work else Work()
+    heap = sorted((-e.cell.pairs, path) for path, e in growth.entries.items() if e.kind == OPEN)
+    while heap and time.monotonic() - began < budget.seconds and done.bounds + done.evaluated < budget.bounds:
+        cells = list(_taken(heap, growth.entries))
+        few, many = [c for c in cells if c.size <= _FEW], [c for c in cells if c.size > _FEW]
+        for entry in [*_counted(growth.statement, few), *_divided(growth.statement, many, executor)]:
+            growth.entries[entry.cell.path] = entry
+            if entry.kind == OPEN:
+                heappush(heap, (-entry.cell.pairs, entry.cell.path))
+            right, wrong, _ = entry.counts
+            done = replace(done, right=done.right + right, wrong=done.wrong + wrong)
+        done = replace(done, bounds=done.bounds + len(many), evaluated=done.evaluated + sum(c.size for c in few))
+        growth.work.append(done)
+        on_round(growth)
+
+
+def _taken(heap: list[tuple[int, Path]], entries: Mapping[Path, Entry]) -> Iterator[Cell]:
+    """The cells of the next round, those that stand for the most pairs."""
+    points = 0
+    for _ in range(min(_AT_ONCE, len(heap))):
+        cell = entries[heap[0][1]].cell
+        points += cell.points
+        if points > max(_POINTS, cell.points):
+            return
+        heappop(heap)
+        yield cell
+
+
+def _counted(statement: Statement, cells: Sequence[Cell]) -> Iterator[Entry]:
+    """Every pair of some cells evaluated."""
+    if cells:
+        for cell, found in zip(cells, counted(statement, cells), strict=True):
+            yield Entry(COUNTED, cell, (found.right, found.wrong, found.within_rounding), found.first)
+
+
+def _divided(statement: Statement, cells: Sequence[Cell], executor: Executor | None) -> Iterator[Entry]:
+    """Cells that a bound decides, and those that it does not with their halves."""
+    counts = [side.count for side in statement.sides]
+    for cell, found in zip(cells, _bounded(statement, cells, executor), strict=True):
+        if found.halves is not None:
+            yield Entry(SPLIT + found.side, cell)
+            yield from (Entry(OPEN, half) for half in cell.split(found.side, found.halves, counts))
+        elif found.every == "right":
+            yield Entry(RIGHT, cell, (cell.pairs, 0, 0))
+        else:
+            yield Entry(WRONG, cell, (0, cell.pairs, 0), _first(statement, cell))
+
+
+def _first(statement: Statement, cell: Cell) -> tuple[int, ...]:
+    """The first pair of a cell in the domain's order, as inputs' places."""
+    return tuple(int(side.first[classes].min()) for side, classes in zip(statement.sides, cell.sides, strict=True))
+
+
+def _bounded(statement: Statement, cells: Sequence[Cell], executor: Executor | None) -> list[Found]:
+    """Bound cells, those with few points by workers if there are any."""
+    if executor is None:
+        return bounded(statement.joint, statement.sides, cells)
+    sent = [i for i, c in enumerate(cells) if c.points <= _SENT]
+    kept = [i for i, c in enumerate(cells) if c.points > _SENT]
+    tasks = [sent[i : i + _A_TASK] for i in range(0, len(sent), _A_TASK)]
+    futures = [executor.submit(_answered, _Task.of(statement, [cells[i] for i in task])) for task in tasks]
+    found = dict(zip(kept, bounded(statement.joint, statement.sides, [cells[i] for i in kept]), strict=True))
+    for task, future in zip(tasks, futures, strict=True):
+        found |= zip(task, future.result(), strict=True)
+    return [found[i] for i in range(len(cells))]
+
+
+@dataclass(frozen=True, eq=False)
+class _Task:
+    """Cells for a worker, with those classes alone that they hold.
+
+    Attributes:
+        joint: the joint program.
+        sides: the classes of each side.
+        classes: their numbers in the statement, [kept] of int64 a side.
+        cells: in the kept classes' numbers.
+    """
+
+    joint: Program
+    sides: tuple[Side, ...]
+    classes: tuple[Column, ...]
+    cells: tuple[Cell, ...]
+
+    @classmethod
+    def of(cls, statement: Statement, cells: Sequence[Cell]) -> "_Task":
+        kept = tuple(np.unique(np.concatenate([c.sides[j] for c in cells])) for j in range(len(statement.sides)))
+        sides = tuple(side.of(classes) for side, classes in zip(statement.sides, kept, strict=True))
+        own = (
+            replace(c, sides=tuple(np.searchsorted(k, x) for k, x in zip(kept, c.sides, strict=True))) for c in cells
+        )
+        return cls(statement.joint, sides, kept, tuple(own))
+
+
+def _answered(task: _Task) -> list[Found]:
+    """What a worker finds of its cells, in the statement's numbers."""
+    return [
+        f if f.halves is None else replace(f, halves=tuple(task.classes[f.side][half] for half in f.halves))
+        for f in bounded(task.joint, task.sides, task.cells)
+    ]
