@@ -1,6 +1,6 @@
 """Elementwise functions in balls: values, and what they make of intervals."""
 
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from functools import reduce
 from typing import Any
@@ -55,7 +55,7 @@ def _gelu_tanh_slope(x: Any) -> Any:  # the function is x·sigmoid of the inner 
 
 
 FUNCTIONS = {
-    "relu": Function(lambda x: x.nonnegative_part(), lambda _: NAN, 0),
+    "relu": Function(arb.nonnegative_part, lambda _: NAN, 0),
     "abs": Function(lambda x: x.abs_lower().union(x.abs_upper()), lambda _: NAN, 0, monotone=False),
     "square": Function(lambda x: x * x, lambda x: 2 * x, 1, monotone=False),
     "reciprocal": Function(lambda x: 1 / x, lambda x: -1 / (x * x), 1, monotone=False),
@@ -70,10 +70,14 @@ FUNCTIONS = {
 }
 
 
-def image(name: str, x: Any) -> Any:
-    """A ball that holds f(t) for every t in a ball."""
+def images(name: str, balls: Sequence[Any]) -> list[Any]:
+    """For each ball one that holds f(t) for every t in it."""
+    return list(map(FUNCTIONS[name].value, balls)) if name in ("relu", "abs") else [_image(name, x) for x in balls]
+
+
+def _image(name: str, x: Any) -> Any:
     function = FUNCTIONS[name]
-    if name in ("relu", "abs") or x.is_exact():
+    if x.is_exact():
         return function.value(x)
     if function.monotone:
         return function.value(x.lower()).union(function.value(x.upper()))
@@ -92,7 +96,7 @@ def lines(name: str, x: Any) -> tuple[Any, Any, Any, Any]:
     slope = ((function.value(high) - function.value(low)) / (high - low)).mid() if high > low else arb(0)
     band = _band(function, x, slope) if slope.is_finite() and high > low else NAN
     if not band.is_finite():
-        slope, band = arb(0), image(name, x)
+        slope, band = arb(0), _image(name, x)
     return slope, band.lower(), slope, band.upper()
 
 

@@ -8,7 +8,7 @@ from typing import Any
 import numpy as np
 
 from commute.recheck.balls import BALL, NAN, Matrix, arb, arb_mat, exactly, size, tall
-from commute.recheck.functions import FUNCTIONS, image
+from commute.recheck.functions import FUNCTIONS, images
 from commute.recheck.reading import Array, demand, same
 
 _TINY = {2.0**-53: 2.0**-1022, 2.0**-24: 2.0**-126, 2.0**-11: 2.0**-14, 2.0**-8: 2.0**-126}  # by unit roundoff
@@ -34,14 +34,17 @@ class Step:
     sizes: tuple[Matrix, ...] = ()
     bias: Matrix = None
     roundings: int = 0
+    moves: bool = False  # what it takes is what it makes
 
     def image(self, values: Sequence[Matrix]) -> Matrix:
         """What it makes of rows of balls, in exact arithmetic."""
         rows = values[self.inputs[0]].nrows()
+        if self.moves:
+            return values[self.inputs[0]]
         if self.weights:
             return sum((values[v] * w for v, w in zip(self.inputs, self.across, strict=True)), tall(self.bias, rows))
         taken = [values[v].entries() for v in self.inputs]
-        made = [image(self.function, x) for x in taken[0]] if self.function else [x * y for x, y in zip(*taken, strict=True)]
+        made = images(self.function, taken[0]) if self.function else [x * y for x, y in zip(*taken, strict=True)]
         return arb_mat(rows, self.width, made)
 
     def error(self, values: Sequence[Matrix], y: Matrix, unit: float, tiny: float) -> Matrix:
@@ -127,8 +130,9 @@ def _affine(record: Mapping[str, Any], tensors: Mapping[str, Array], widths: Seq
     same("the number of an affine step's matrices", len(record["weights"]), len(widths))
     matrices = tuple(_matrix(w, tensors, (len(bias), n)) for w, n in zip(record["weights"], widths, strict=True))
     across = tuple(w.transpose() for w in matrices)
+    moves = widths == [len(bias)] and not roundings and not bias.any() and bool(matrices[0] == exactly(np.eye(len(bias))))
     offset = exactly(bias.reshape(1, -1))
-    return Step(record["inputs"], len(bias), None, matrices, across, tuple(map(size, across)), offset, roundings)
+    return Step(record["inputs"], len(bias), None, matrices, across, tuple(map(size, across)), offset, roundings, moves)
 
 
 def _matrix(record: Mapping[str, Any], tensors: Mapping[str, Array], shape: tuple[int, int]) -> Matrix:

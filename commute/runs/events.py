@@ -54,13 +54,24 @@ class ControlMeasured:
 
 
 @dataclass(frozen=True)
+class ProofAdvanced:
+    """A proof about a set of variables went on: IIA over every pair lies between `lower` and `upper`."""
+
+    variables: tuple[str, ...]
+    lower: float
+    upper: float
+    bounds: int
+    evaluated: int
+
+
+@dataclass(frozen=True)
 class Decided:
     """The verdict is there."""
 
     status: str
 
 
-Event = SearchStarted | ItemFitted | SiteSkipped | VerificationStarted | SetVerified | ControlMeasured | Decided
+Event = SearchStarted | ItemFitted | SiteSkipped | VerificationStarted | SetVerified | ControlMeasured | ProofAdvanced | Decided
 OnEvent = Callable[[Event], None]
 
 

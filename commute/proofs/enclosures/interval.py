@@ -80,8 +80,8 @@ def _affine(step: Affine, values: Sequence[Interval], arithmetic: Arithmetic) ->
         radius = radius + applied(size, spread)
     weighted = weighted * (1 + own)
     error = affine_error(step.roundings, weighted, arithmetic)
-    # Of n summands from m ≤ n inputs the center is off by γ₍ₙ₊ₘ₊₁₎ of Σ|W||c| + |b|, where |c| is at most the largest |x|, and
-    # center ± radius by one rounding more: `own`, γ₍₂ₙ₊₈₎, is above both, and above what the two sums of sizes are off.
+    # Of n summands from m ≤ n inputs the center has n + m + 1 roundings, each of at most Σ|W||c| + |b|, where |c| is at most the
+    # largest |x|; center ± radius has one more. `own` is for 2n + 8: above both, and above what the sums of sizes are off.
     radius = (radius + error) * (1 + own) + weighted * own + TINY
     return Image(Interval(floored(center - radius), ceiled(center + radius)), error, weighted)
 

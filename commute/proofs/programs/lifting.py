@@ -132,6 +132,7 @@ def lifted(graph: GraphModule, leaves: int, dtype: torch.dtype, inputs: int) -> 
     Raises:
         NetworkError: naming the operation that has no rule, and its module.
     """
+    graph.graph.eliminate_dead_code()
     info = torch.finfo(dtype)
     lift = Lift(Builder(inputs, info.eps / 2), Recipes(), dtype)
     places = 0

@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping, Sequence
 from dataclasses import dataclass
+from math import prod
 from typing import Any
 
 import numpy as np
@@ -108,7 +109,8 @@ def _inputs(algorithm: CausalModel) -> Batch:
     inputs = Inputs(algorithm)
     drawn = inputs.sample(stream(0, "proofs", "programs"), _DRAWN)
     parts = [drawn]
-    if inputs.finite and rows_of(inputs.listed) <= _LISTED:
+    finite = [len(d) for v in algorithm.inputs if isinstance(d := algorithm.domain(v), Finite)]
+    if len(finite) == len(algorithm.inputs) and prod(finite) <= _LISTED:
         return algorithm.labels({v: np.concatenate([x, inputs.listed[v]]) for v, x in drawn.items()})
     for v in algorithm.inputs:
         domain = algorithm.domain(v)

@@ -39,7 +39,8 @@ def split(program: Program, *, narrow: bool = True) -> Split:
         narrow: whether z is to be as narrow as it can be, so that affine steps which make many numbers of few, such as those
             before a layer norm, are left to the joint program; else it leaves none to it that can be made for each input alone.
     """
-    parts = Parts.of(program)
+    parts = Parts.of(pruned(program))
+    program = parts.program
     first = len(program.inputs)
     inside = {v for v in range(first, program.output + 1) if not parts.apart[v]}
     if narrow:

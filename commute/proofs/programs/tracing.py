@@ -9,7 +9,7 @@ import torch
 from torch import Tensor, nn
 from torch.func import functionalize
 from torch.fx import GraphModule, Node
-from torch.fx.experimental.proxy_tensor import get_proxy_mode, make_fx
+from torch.fx.experimental.proxy_tensor import disable_proxy_modes_tracing, get_proxy_mode, get_proxy_slot, make_fx
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.overrides import TorchFunctionMode
 from torch.utils._pytree import tree_flatten, tree_unflatten
@@ -26,7 +26,7 @@ from commute.models.patches import Read, Write, of_features, visitors
 from commute.models.positions import Frame, frame_of
 from commute.models.sites import Columns, Site
 
-_OUT = {"numpy", "__array__", "tolist", "item", "data_ptr", "__dlpack__"}  # what takes numbers out of torch
+_OUT = {"numpy", "__array__", "tolist", "item", "data_ptr", "__dlpack__", "__bool__", "__int__", "__float__", "__index__"}
 PATH = "module_path"  # under which a node's meta names its module
 
 
@@ -42,11 +42,40 @@ class _Within(TorchFunctionMode):
             return _one_hot(*args, **kwargs)
         name = getattr(func, "__name__", "")
         if name in _OUT and isinstance(args[0], Tensor) and torch._is_functional_tensor(args[0]):  # noqa: SLF001  # has no other name
-            raise NetworkError(f"it takes numbers out of torch, by {name}, on which what it computes then depends")
+            return func(_constant(args[0], name), *args[1:], **kwargs)
         return func(*args, **kwargs)
 
     def __post_init__(self) -> None:
         super().__init__()
+
+
+def _constant(x: Tensor, name: str) -> Tensor:
+    """The numbers of a tensor that depends on no input.
+
+    Raises:
+        NetworkError: for a tensor that does, or that is random.
+    """
+    torch._sync(x)  # type: ignore[no-untyped-call]  # noqa: SLF001  # these have no other names
+    inner, mode = torch._from_functional_tensor(x), get_proxy_mode()  # noqa: SLF001
+    slot = None if mode is None else get_proxy_slot(inner, mode.tracer, None)
+    if slot is None or _varies(slot.proxy.node):
+        raise NetworkError(
+            f"the network takes another way for other inputs: what depends on the input, or is random, is taken out of torch, by {name}"
+        )
+    with disable_proxy_modes_tracing():
+        return inner.detach().clone()
+
+
+def _varies(node: Node) -> bool:
+    """Whether what a node gives depends on an input, or on chance."""
+    seen, left = {node}, [node]
+    while left:
+        here = left.pop()
+        if here.op == "placeholder" or torch.Tag.nondeterministic_seeded in getattr(here.target, "tags", ()):
+            return True
+        left += [n for n in here.all_input_nodes if n not in seen]
+        seen.update(here.all_input_nodes)
+    return False
 
 
 @dataclass(frozen=True, eq=False)
@@ -116,7 +145,7 @@ def traced(
         stack.enter_context(_naming(network.module))
         try:
             passes(*examples)  # what is computed once and kept, such as where a site is, is not traced then
-            graph = make_fx(functionalize(passes, remove="mutations"), tracing_mode="real")(*examples)
+            return make_fx(functionalize(passes, remove="mutations"), tracing_mode="real")(*examples)
         except (CommuteError, Warning):
             raise
         except Exception as error:
@@ -124,8 +153,6 @@ def traced(
                 f"the network {network.name!r} cannot be turned into a program, since it takes another way for other inputs, or "
                 f"does what cannot be traced: {type(error).__name__}: {str(error).splitlines()[0] if str(error) else ''}"
             ) from error
-    graph.graph.eliminate_dead_code()
-    return graph
 
 
 def _stopping(network: Passes) -> Callable[[Any], None]:

@@ -12,6 +12,7 @@ from torch import Tensor
 from torch.nn.functional import gelu, silu
 
 from commute.proofs.programs.program import Affine, Elementwise, Function, Product, Program, Step, taken
+from commute.proofs.programs.pruning import places_of
 
 _DENSE = 2**14  # numbers of a matrix up to which it is multiplied as a dense one
 _SHARE = 16  # or when one in so many is not 0
@@ -87,16 +88,17 @@ class Columns:
 
 def _nothing(step: Step) -> bool:
     """Whether a step's output is its input."""
-    if not isinstance(step, Affine) or len(step.inputs) > 1 or bool(step.bias.any()):
-        return False
-    weights = step.weights[0].coalesce() if step.weights[0].is_sparse else step.weights[0].to_sparse().coalesce()
-    (rows, columns), width = weights.indices(), len(step.bias)
-    return (
-        weights.shape == (width, width)
-        and torch.equal(rows, torch.arange(width))
-        and torch.equal(columns, rows)
-        and bool((weights.values() == 1).all())
-    )
+    moved = _moved(step) if isinstance(step, Affine) else None
+    return moved is not None and torch.equal(moved, torch.arange(step.weights[0].shape[1]))
+
+
+def _moved(step: Affine) -> Tensor | None:
+    """Which number of its one input each output is, [out], where a step only moves them."""
+    if len(step.inputs) > 1 or bool(step.bias.any()):
+        return None
+    rows, columns, numbers = places_of(step.weights[0])
+    moves = torch.equal(rows, torch.arange(len(step.bias))) and bool((numbers == 1).all())
+    return columns if moves else None
 
 
 def _run(step: Step, dtype: torch.dtype) -> Run:
@@ -106,6 +108,10 @@ def _run(step: Step, dtype: torch.dtype) -> Run:
     if isinstance(step, Elementwise):
         into, taken_from = _INTO[step.function], step.input
         return lambda values, out: into(values[taken_from], out)
+    moved = _moved(step)
+    if moved is not None:
+        (source,) = step.inputs
+        return lambda values, out: torch.index_select(values[source], 0, moved, out=out)
     bias = step.bias.to(dtype).unsqueeze(1)
     adds = [(v, _matrix(w).to(dtype)) for v, w in zip(step.inputs, step.weights, strict=True)]
     (first, matrix), more = adds[0], adds[1:]

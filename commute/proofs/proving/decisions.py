@@ -54,6 +54,19 @@ class Decisions:
         self.within[places] = weights if within else zero
         self.answered[places] = answered
 
+    def take(self, places: Column, other: "Decisions") -> None:
+        """Take over what is known of some of them, [places]."""
+        for own, theirs in zip(self._all, other._all, strict=True):
+            own[places] = theirs
+
+    def of(self, places: slice) -> "Decisions":
+        """Some of them."""
+        return Decisions(*(x[places] for x in self._all))
+
+    @property
+    def _all(self) -> tuple[Column, ...]:
+        return self.right, self.wrong, self.within, self.answered, self.first
+
 
 def counting(statement: Statement) -> "np.dtype[np.int64] | np.dtype[np.object_]":
     """The type that counts a statement's pairs."""
@@ -114,9 +127,8 @@ def summed(expected: Column, found: Decisions, ends: Sequence[int]) -> list[Sum]
     made = []
     start = 0
     for end in ends:
-        own = slice(start, end)
         one = Sum()
-        one.add(expected[own], Decisions(*(x[own] for x in (found.right, found.wrong, found.within, found.answered, found.first))))
+        one.add(expected[start:end], found.of(slice(start, end)))
         made.append(one)
         start = end
     return made

@@ -47,12 +47,12 @@ class ExactPairs:
     Attributes:
         statement: whose pairs they are.
         sides: the programs of the sides.
-        at_most: evaluations that are still made, of a side for an input or of the scores; pairs beyond are left undecided.
+        left: evaluations that may still be made, of a side for an input or of the scores; pairs beyond are left undecided.
     """
 
     statement: Statement
     sides: Sequence[Program]
-    at_most: int
+    left: int = 0
     _kinds: dict[tuple[int, int], list[_Kind]] = field(default_factory=dict)
 
     @cached_property
@@ -86,11 +86,15 @@ class ExactPairs:
                 found.first[place], found.answered[place] = wrong[pair]
 
     def _learn(self, side: int, one: int) -> None:
-        """What inputs of a class bring; of programs that give no fractions their entries."""
-        rows = np.flatnonzero(self.statement.sides[side].member == one)
-        if (side, one) in self._kinds or len(rows) > self.at_most:
+        """What inputs of a class bring; of programs that give no fractions their entries.
+
+        What is known from before is paid for again, so that what is decided does not depend on it.
+        """
+        count = int(self.statement.sides[side].count[one])
+        self.left -= count
+        if (side, one) in self._kinds or self.left < 0:
             return
-        self.at_most -= len(rows)
+        rows = np.flatnonzero(self.statement.sides[side].member == one)
         entries = self.statement.entries[torch.from_numpy(rows)]
         kinds: dict[Numbers, list[int]] = {}
         for start in range(0, len(rows), _AT_ONCE):
@@ -104,8 +108,8 @@ class ExactPairs:
         for pair, (own, choice) in enumerate(zip(classes, expected, strict=True)):
             sides = [self._kinds.get(key, []) for key in enumerate(own)]
             needed = prod(map(len, sides))
-            if needed and needed <= self.at_most:
-                self.at_most -= needed
+            self.left -= needed
+            if needed and self.left >= 0:
                 yield from (_Trial(kinds, pair, choice) for kinds in product(*sides))
 
     def _signs(self, trials: Sequence[_Trial]) -> Iterator[tuple[int, int]]:

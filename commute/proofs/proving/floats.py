@@ -12,17 +12,22 @@ from torch import Tensor
 from commute.causal.batches import Column
 from commute.proofs.enclosures.domains import Box
 from commute.proofs.enclosures.ranges import Interval
-from commute.proofs.enclosures.rounding import Arithmetic, stored
+from commute.proofs.enclosures.rounding import TINY, UNIT, Arithmetic, stored
+from commute.proofs.programs.evaluate import values
 from commute.proofs.programs.program import Affine, Program, Step
+from commute.proofs.programs.split import Split
 from commute.proofs.proving.columns import Columns
+from commute.proofs.proving.hoisting import hoisted
 from commute.proofs.proving.roundoff import off
-from commute.proofs.proving.statement import Side, Statement
+from commute.proofs.proving.statement import Statement
 from commute.runs.seeds import stream
 
 _TWO = 2  # choices, of which one number tells which is ahead
 _DRAWN = 2**12  # pairs on which an arithmetic is tried
 _LEFT = 1 / 16  # of them that may be left undecided by the faster one
+_AT_ONCE = 2**12  # rows
 _UP = 1 + 2.0**-20
+_FLOAT64 = Arithmetic(UNIT, TINY)
 
 
 @dataclass(frozen=True, eq=False)
@@ -47,12 +52,12 @@ class Floats:
     @classmethod
     def of(cls, statement: Statement, dtype: torch.dtype) -> "Floats":
         """Prepared for a statement."""
-        joint = statement.joint
-        choices = joint.widths[-1]
-        program = _difference(joint) if choices == _TWO else joint
-        rows = tuple(side.center.to(dtype) for side in statement.sides)
-        least = _least(statement, program, dtype)
-        return cls(Columns.of(program, dtype), choices, rows, least)
+        choices = statement.joint.widths[-1]
+        parts = hoisted(statement.joint, len(statement.sides))
+        program = _difference(parts.joint) if choices == _TWO else parts.joint
+        rows = tuple(_rows(own, side.center) for own, side in zip(parts.sides, statement.sides, strict=True))
+        least = _least(statement, Split(parts.sides, program), rows, dtype)
+        return cls(Columns.of(program, dtype), choices, tuple(x.to(dtype) for x in rows), least)
 
     @classmethod
     def chosen(cls, statement: Statement) -> "Floats":
@@ -131,28 +136,38 @@ def _difference(joint: Program) -> Program:
     return Program(joint.inputs, steps, joint.unit, joint.tiny)
 
 
-def _least(statement: Statement, program: Program, dtype: torch.dtype) -> float:
+def _rows(program: Program, center: Tensor) -> Tensor:
+    """What classes bring to the hoisted program."""
+    return torch.cat([values(program, [x])[-1] for x in center.split(_AT_ONCE)])
+
+
+def _least(statement: Statement, parts: Split, rows: Sequence[Tensor], dtype: torch.dtype) -> float:
     """What a computed margin may be off, and the network's, at most together."""
     info = torch.finfo(dtype)
     own = Arithmetic(info.eps / 2, info.tiny)
-    if not _fits(program, own):
+    if not _fits(parts.joint, own):
         return inf
-    box = _hull(statement.sides)
-    parts = len(statement.sides) + 3
-    start = torch.stack([side.center.abs().amax(0) for side in statement.sides]).sum(0) * (parts * own.unit) + parts * own.tiny
-    computed = off(_evaluated(program), box, start * _UP, own)
+    # Rows are made in float64, cast and added up.
+    made = [
+        off(_evaluated(program), _hull([side.center]), torch.zeros(program.inputs[0], dtype=torch.float64), _FLOAT64)
+        for program, side in zip(parts.sides, statement.sides, strict=True)
+    ]
+    size = torch.stack([x.abs().amax(0) for x in rows]).sum(0)
+    start = (torch.stack(made).sum(0) + size * (len(rows) + 3) * own.unit + (len(rows) + 3) * own.tiny) * _UP
+    box = _hull(rows)
+    computed = off(_evaluated(parts.joint), Box(box.center, box.radius + start * _UP), start, own)
     radius = torch.stack([side.radius.amax(0) for side in statement.sides]).sum(0) * _UP
-    network = off(statement.joint, box, radius, stored(statement.joint))
+    network = off(statement.joint, _hull([side.center for side in statement.sides]), radius, stored(statement.joint))
     # The network compares two scores; so does the evaluation, unless it has their difference. That a difference is rounded makes
     # it larger by less than _UP does.
     together = network.sum() + computed.sum() if len(network) == _TWO else 2 * (network.max() + computed.max())
     return float((together + own.tiny) * _UP)
 
 
-def _hull(sides: Sequence[Side]) -> Box:
-    """A box that holds what classes of all sides bring together."""
-    parts = [Interval(*(x.unsqueeze(0) for x in torch.aminmax(side.center, dim=0))) for side in sides]
-    return Box(*reduce(Interval.plus, parts).ball())
+def _hull(parts: Sequence[Tensor]) -> Box:
+    """A box that holds the sum of a row of each part."""
+    found = [Interval(*(x.unsqueeze(0) for x in torch.aminmax(part, dim=0))) for part in parts]
+    return Box(*reduce(Interval.plus, found).ball())
 
 
 def _evaluated(program: Program) -> Program:

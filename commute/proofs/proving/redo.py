@@ -1,6 +1,5 @@
 """Pairs that plain floating point does not decide: bounds of each, and exact arithmetic where those do not tell."""
 
-from collections.abc import Sequence
 from dataclasses import dataclass, field
 from math import inf
 
@@ -38,6 +37,11 @@ class Redo:
     exact: ExactPairs
     _known: dict[int, tuple[Column, Tensor, Tensor]] = field(default_factory=dict)
 
+    @classmethod
+    def of(cls, statement: Statement) -> "Redo":
+        """Of a statement. Evaluations in exact arithmetic are allowed by `exact.left`."""
+        return cls(statement, ExactPairs(statement, split(statement.patched.program).sides))
+
     @torch.no_grad()
     def decided(self, classes: Column, expected: Column) -> Decisions:
         """What is known of pairs, each given by a class of each side, [pairs, sides], and the choice expected, [pairs]."""
@@ -49,7 +53,7 @@ class Redo:
                 places = self._bounded(places, classes[places], expected[places], arithmetic, found)
                 if not len(places):
                     break
-            else:
+            if len(places):
                 self.exact.decide(places, classes[places], expected[places], found)
         return found
 
@@ -98,12 +102,6 @@ class Redo:
         lower.index_reduce_(0, index, bounds.lower, "amin")
         upper.index_reduce_(0, index, bounds.upper, "amax")
         known |= fresh
-
-    @classmethod
-    def of(cls, statement: Statement, *, at_most: int) -> "Redo":
-        """Of a statement, with so many evaluations in exact arithmetic at most."""
-        return cls(statement, ExactPairs(statement, split(statement.patched.program).sides, at_most))
-
 
 def _margins(scores: Interval, expected: Tensor) -> tuple[Column, Column, Column]:
     """Bounds of the least margin of the expected choice, and the best other choice, [pairs] each."""

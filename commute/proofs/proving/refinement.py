@@ -1,10 +1,12 @@
 """Refinement: cells are bounded, and those that a bound does not decide are divided, the largest first."""
 
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
 from dataclasses import dataclass, field, replace
 from heapq import heappop, heappush
+from typing import Any
 
 import numpy as np
 
@@ -13,7 +15,7 @@ from commute.proofs.programs.program import Program
 from commute.proofs.proving.bounding import Found, bounded
 from commute.proofs.proving.budget import Budget
 from commute.proofs.proving.cells import Cell, roots
-from commute.proofs.proving.enumeration import counted
+from commute.proofs.proving.enumeration import counted, enumerated
 from commute.proofs.proving.outcome import Outcome, Work
 from commute.proofs.proving.statement import Side, Statement
 from commute.proofs.proving.tree import COUNTED, OPEN, RIGHT, SPLIT, WRONG
@@ -22,7 +24,12 @@ Path = tuple[int, ...]
 
 _AT_ONCE = 512  # cells of a round, less those that have many points
 _POINTS = 2**19  # classes of a round's cells together, above which it has fewer
+_TOGETHER = 2**12  # pairs of classes of a cell up to which cells are evaluated together
 _FEW = 64  # pairs of classes of a cell that are evaluated rather than bounded
+_PATIENCE = 2**11  # bounds after which it is asked whether they decide more than evaluating pairs in their place would
+_WORTH = 2**12  # pairs that are evaluated in the time of one bound, about
+_COUNTABLE = 2**31  # pairs of classes that are evaluated where bounds decide little, at most
+_ROUND = 2**27  # of these in a round
 _SENT = 2**12  # classes of a cell above which it is not sent to a worker
 _A_TASK = 64  # cells that a worker is sent together
 
@@ -36,12 +43,14 @@ class Entry:
         cell: the cell.
         counts: pairs right, wrong, and within rounding; zero where it is divided or open.
         first: the inputs' places of its first wrong pair, base first; None where it has none, or is divided or open.
+        kinds: of pairs that were evaluated and are wrong, how many for each expected and given choice.
     """
 
     kind: int
     cell: Cell
     counts: tuple[int, int, int] = (0, 0, 0)
     first: tuple[int, ...] | None = None
+    kinds: "Counter[tuple[int, int]]" = field(default_factory=Counter)
 
 
 @dataclass(eq=False)
@@ -63,23 +72,52 @@ class Growth:
         """Nothing is known yet."""
         return cls(statement, {root.path: Entry(OPEN, root) for root in roots(statement)})
 
+    @property
+    def done(self) -> Work:
+        """What was done so far."""
+        return self.work[-1] if self.work else Work()
+
     def outcome(self) -> Outcome:
         """What is known of the statement."""
         entries = self.entries.values()
         right, wrong, within = (sum(e.counts[i] for e in entries) for i in range(3))
-        done = self.work[-1] if self.work else Work()
         return Outcome(
             variables=self.statement.variables,
             total=self.statement.total,
             right=right,
             wrong=wrong,
             within_rounding=within,
+            kinds=self._kinds(),
             first=min((e.first for e in entries if e.first is not None), default=None),
             classes=tuple(len(side.count) for side in self.statement.sides),
-            bounds=done.bounds,
-            evaluated=done.evaluated,
+            bounds=self.done.bounds,
+            evaluated=self.done.evaluated,
             work=tuple(self.work),
         )
+
+    def _kinds(self) -> "Counter[tuple[Any, Any]]":
+        """The wrong pairs by labels, where all of them were evaluated; else nothing."""
+        if any(e.kind == WRONG for e in self.entries.values()):
+            return Counter()
+        labels = self.statement.patched.labels
+        found: Counter[tuple[Any, Any]] = Counter()
+        for e in self.entries.values():
+            for (expected, answered), n in e.kinds.items():
+                found[labels[expected], labels[answered]] += n
+        return found
+
+
+def enumerate_pairs(growth: Growth, *, budget: Budget, on_round: Callable[[Growth], None] = lambda growth: None) -> None:
+    """Evaluate every pair of what is open, the smallest cells first, until the budget is spent."""
+    began = time.monotonic()
+    left = sorted((e.cell.size, path) for path, e in growth.entries.items() if e.kind == OPEN)
+    while left and time.monotonic() - began < budget.seconds and growth.done.bounds + growth.done.evaluated < budget.bounds:
+        cells, size = [], 0
+        while left and (not cells or size + left[0][0] <= _ROUND):
+            size += left[0][0]
+            cells.append(growth.entries[left.pop(0)[1]].cell)
+        _round(growth, list(_counted(growth.statement, cells)), Work(evaluated=size))
+        on_round(growth)
 
 
 def refine(
@@ -88,33 +126,54 @@ def refine(
     budget: Budget,
     executor: Executor | None = None,
     on_round: Callable[[Growth], None] = lambda growth: None,
+    counting: bool,
 ) -> None:
     """Bound and divide cells until every pair is decided, or the budget is spent.
 
-    What becomes of a cell depends on the round it is in and on nothing else, so a proof that goes on from what was kept ends as if
-    it had never stopped.
+    What becomes of a cell depends on the rounds before it and on nothing else, so a proof that goes on from what was kept ends as
+    if it had never stopped.
 
     Args:
         growth: the proof, which grows.
         budget: of work; a round is finished that was begun.
         executor: whose workers bound cells with few points; None is this process.
         on_round: is told after each round.
+        counting: whether to evaluate all pairs that are left where bounds decide fewer than that would.
     """
     began = time.monotonic()
-    done = growth.work[-1] if growth.work else Work()
     heap = sorted((-e.cell.pairs, path) for path, e in growth.entries.items() if e.kind == OPEN)
-    while heap and time.monotonic() - began < budget.seconds and done.bounds + done.evaluated < budget.bounds:
+    while heap and time.monotonic() - began < budget.seconds and growth.done.bounds + growth.done.evaluated < budget.bounds:
+        if counting and _slow(growth.work) and sum(growth.entries[path].cell.size for _, path in heap) <= _COUNTABLE:
+            left = Budget(budget.seconds - (time.monotonic() - began), budget.bounds)
+            enumerate_pairs(growth, budget=left, on_round=on_round)
+            return
         cells = list(_taken(heap, growth.entries))
         few, many = [c for c in cells if c.size <= _FEW], [c for c in cells if c.size > _FEW]
-        for entry in [*_counted(growth.statement, few), *_divided(growth.statement, many, executor)]:
-            growth.entries[entry.cell.path] = entry
+        entries = [*_counted(growth.statement, few), *_divided(growth.statement, many, executor)]
+        _round(growth, entries, Work(len(many), sum(c.size for c in few)))
+        for entry in entries:
             if entry.kind == OPEN:
                 heappush(heap, (-entry.cell.pairs, entry.cell.path))
-            right, wrong, _ = entry.counts
-            done = replace(done, right=done.right + right, wrong=done.wrong + wrong)
-        done = replace(done, bounds=done.bounds + len(many), evaluated=done.evaluated + sum(c.size for c in few))
-        growth.work.append(done)
         on_round(growth)
+
+
+def _round(growth: Growth, entries: Sequence[Entry], more: Work) -> None:
+    """Take up what was found in a round, and what was done in it."""
+    growth.entries |= {entry.cell.path: entry for entry in entries}
+    right, wrong = (sum(e.counts[i] for e in entries) for i in range(2))
+    done = growth.done
+    bounds, evaluated = done.bounds + more.bounds, done.evaluated + more.evaluated
+    growth.work.append(Work(bounds, evaluated, done.right + right, done.wrong + wrong))
+
+
+def _slow(work: Sequence[Work]) -> bool:
+    """Whether the last bounds decided fewer pairs than evaluating would have, in their time."""
+    if not work or work[-1].bounds < _PATIENCE:
+        return False
+    now = work[-1]
+    before = next((w for w in reversed(work) if w.bounds <= now.bounds - _PATIENCE), Work())
+    decided = now.right + now.wrong - before.right - before.wrong
+    return decided < _WORTH * (now.bounds - before.bounds)
 
 
 def _taken(heap: list[tuple[int, Path]], entries: Mapping[Path, Entry]) -> Iterator[Cell]:
@@ -130,10 +189,24 @@ def _taken(heap: list[tuple[int, Path]], entries: Mapping[Path, Entry]) -> Itera
 
 
 def _counted(statement: Statement, cells: Sequence[Cell]) -> Iterator[Entry]:
-    """Every pair of some cells evaluated."""
-    if cells:
-        for cell, found in zip(cells, counted(statement, cells), strict=True):
-            yield Entry(COUNTED, cell, (found.right, found.wrong, found.within_rounding), found.first)
+    """Every pair of some cells evaluated: of small ones together, of each large one by itself."""
+    small = [c for c in cells if c.size <= _TOGETHER]
+    for start in range(0, len(small), _AT_ONCE):
+        few = small[start : start + _AT_ONCE]
+        for cell, found in zip(few, counted(statement, few), strict=True):
+            yield Entry(COUNTED, cell, (found.right, found.wrong, found.within_rounding), found.first, found.kinds)
+    for cell in cells:
+        if cell.size > _TOGETHER:
+            whole = enumerated(_within(statement, cell))
+            place = {label: i for i, label in enumerate(statement.patched.labels)}
+            kinds = Counter({(place[one], place[other]): n for (one, other), n in whole.kinds.items()})
+            yield Entry(COUNTED, cell, (whole.right, whole.wrong, whole.within_rounding), whole.first, kinds)
+
+
+def _within(statement: Statement, cell: Cell) -> Statement:
+    """The statement about the pairs of a cell alone."""
+    sides = tuple(replace(s, group=np.zeros_like(s.group)) for s in map(Side.of, statement.sides, cell.sides))
+    return replace(statement, sides=sides, expected=np.full((1,) * len(sides), cell.choice))
 
 
 def _divided(statement: Statement, cells: Sequence[Cell], executor: Executor | None) -> Iterator[Entry]:

@@ -68,9 +68,11 @@ class Side:
     member: Column
 
     def of(self, classes: Column) -> "Side":
-        """Some of the classes, without their inputs."""
+        """Some of the classes; an input of none of them is a member of class -1."""
         kept = self.group[classes], self.count[classes], self.first[classes]
-        return Side(self.center[classes], self.radius[classes], *kept, self.member[:0])
+        place = np.full(len(self.count), -1)
+        place[classes] = np.arange(len(classes))
+        return Side(self.center[classes], self.radius[classes], *kept, place[self.member])
 
 
 @dataclass(frozen=True, eq=False)

@@ -113,7 +113,10 @@ def test_networks_of_the_package():
 
 def test_a_comparison_is_a_choice_between_0_and_the_difference():
     algorithm = cm.CausalModel(
-        "large", dict.fromkeys("abcd", nets.NUMBERS), {"left": lambda a: a > 1, "out": lambda left, b: left}, domains={"out": cm.Bool}
+        "large",
+        dict.fromkeys("abcd", nets.NUMBERS),
+        {"left": lambda a: a > 1, "out": lambda left, b: left},
+        domains={"out": cm.Bool},
     )
     net = network(nets.Residual, decode=lambda scores: (scores[:, 0] > 0.1).numpy())
     made = patched_program(algorithm, net, rotated(16, 4, path="relu1"), ["left"])
@@ -144,8 +147,9 @@ WRONG = {
     "aten.erf": lambda self, x, y: y.erf(),
     "aten.gt.*no rule": lambda self, x, y: y * (y > 0),
     "aten.randn.*random|not deterministic": lambda self, x, y: y + torch.randn(1, N),
-    "another way": lambda self, x, y: y if x[0, 0] > 1 else -y,
-    "takes numbers out of torch": lambda self, x, y: y + torch.from_numpy(np.asarray(x))[:, :1] * 0.1,
+    "taken out of torch, by __bool__": lambda self, x, y: y if x[0, 0] > 1 else -y,
+    "out of torch, by item|not deterministic": lambda self, x, y: y * torch.rand(()).item(),
+    "taken out of torch, by __array__": lambda self, x, y: y + torch.from_numpy(np.asarray(x))[:, :1] * 0.1,
     "float64": lambda self, x, y: (y.double() * 2).float(),
     "does not compute what the network computes": lambda self, x, y: y - y.mean(0),
     "depends on the input": lambda self, x, y: torch.where(x[:, :1] > 2, y, 1.0),
@@ -199,7 +203,9 @@ def test_networks_and_variables_that_do_not_fit():
         patched_program(ALGORITHM, network(nets.Residual, decode=lambda s: s.argmax(-1) % 4), alignment, ["left"])
     with pytest.raises(NetworkError, match="never returns it"):
         patched_program(ALGORITHM, network(nets.Residual, decode=lambda s: s[:, :4].argmax(-1)), alignment, ["left"])
-    two = cm.CausalModel("two", dict.fromkeys("abcd", nets.NUMBERS), {"left": lambda a: a, "out": lambda b: b}, outputs=["left", "out"])
+    two = cm.CausalModel(
+        "two", dict.fromkeys("abcd", nets.NUMBERS), {"left": lambda a: a, "out": lambda b: b}, outputs=["left", "out"]
+    )
     with pytest.raises(NetworkError, match="one output"):
         patched_program(two, network(nets.Residual), alignment, ["left"])
 
@@ -228,7 +234,32 @@ def test_an_argument_that_is_rarely_another_is_seen_in_small_domains():
         return nets.tokens(batch), torch.from_numpy(sum(batch.values()) == 0).float()[:, None]
 
     made = check(network(Two, encode=encode), rotated(16, 4, path="relu1"), ["left"])
-    assert made.entries(dict.fromkeys("abcd", np.zeros(2, int)))[:, -1].tolist() == [1, 1]
+    assert made.entries(dict.fromkeys("abcd", np.zeros(2, int)))[:, 0].tolist() == [1, 1]
+
+
+def test_control_flow_that_depends_on_no_input():
+    def change(self, x, y):
+        mask, table = torch.ones(3, dtype=torch.bool), (torch.arange(N) * 2).numpy() * 0.1
+        return y * float(torch.arange(4)[3]) + torch.from_numpy(table).float() if mask.all() else y
+
+    check(network(Changed, change=change), rotated(16, 4, path="relu1"), ["left"])
+
+
+def test_a_model_of_transformers():
+    transformers = pytest.importorskip("transformers")
+    config = transformers.GPT2Config(
+        vocab_size=N + 1, n_positions=4, n_embd=8, n_layer=2, n_head=2, bos_token_id=0, eos_token_id=0
+    )
+
+    class Model(nn.Module):
+        def __init__(self):
+            super().__init__()
+            self.model = transformers.GPT2LMHeadModel(config)
+
+        def forward(self, x):
+            return self.model(input_ids=x, use_cache=False).logits[:, -1, :N]
+
+    check(network(Model), rotated(8, 3, path="model.transformer.h.0", position=-1), ["left"])
 
 
 def test_positions_that_depend_on_the_input():
