@@ -55,7 +55,9 @@ def affine(weights, bias, inputs=(0,), roundings=3):
 def sides(leak=0.0):
     """From (a, b) to z = (high of the source - b of the base + leak·a of the base, its negative), high by two relus."""
     base = Program((2,), (affine([[[leak, -1], [-leak, 1]]], [0.0, 0.0]),), UNIT, TINY)
-    first = Affine((0,), (torch.tensor([[1.0, 0], [1, 0]], dtype=torch.float64).to_sparse(),), torch.tensor([-1.0, -2.0]).double(), 2)
+    first = Affine(
+        (0,), (torch.tensor([[1.0, 0], [1, 0]], dtype=torch.float64).to_sparse(),), torch.tensor([-1.0, -2.0]).double(), 2
+    )
     source = Program((2,), (first, Elementwise(1, "relu"), affine([[[1, -1], [-1, 1]]], [0.0, 0.0], (2,))), UNIT, TINY)
     return base, source
 

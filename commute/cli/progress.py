@@ -18,10 +18,10 @@ from rich.progress import (
 
 from commute.runs.events import (
     ControlMeasured,
-    Decided,
     Event,
     ItemFitted,
     OnEvent,
+    ProofAdvanced,
     SearchStarted,
     SetVerified,
     SiteSkipped,
@@ -29,14 +29,15 @@ from commute.runs.events import (
 )
 
 _REASONS = 5  # why sites are skipped, that are told; all are in the result of the search
+_HUNDREDTHS = 100
 
 
 @contextmanager
 def progress(console: Console | None = None) -> Iterator[OnEvent]:
     """A listener that draws a bar for each search while it goes on, with the time that is left.
 
-    A line is left for each item that is better than all before it in its search, for the first reasons to skip sites, and for
-    what is measured afterwards:
+    A proof has one for each set of variables. A line is left for each item that is better than all before it in its search, for
+    the first reasons to skip sites, and for what is measured or proved afterwards:
 
         with cm.progress() as listen:
             result = cm.search(…, on_event=listen)
@@ -65,6 +66,7 @@ class _Listener:
     left: int = 0  # items of it
     best: float = -1.0
     reasons: set[str] = field(default_factory=set)  # of skips, in all searches
+    proofs: dict[tuple[str, ...], TaskID] = field(default_factory=dict)  # the bar of each
 
     def listen(self, event: Event) -> None:
         match event:
@@ -79,14 +81,20 @@ class _Listener:
                 self._advance()
                 if control is None:
                     self._skip(site, reason)
+            case ProofAdvanced():
+                self._prove(event)
+            case _:
+                self._measured(event)
+
+    def _measured(self, event: Event) -> None:
+        """A line for what was measured."""
+        match event:
             case VerificationStarted(pairs):
                 self._say(f"verifying on {pairs:,} fresh pairs")
             case SetVerified(variables, iia):
                 self._say(f"{' + '.join(variables)}: IIA {iia:.4f}")
             case ControlMeasured(control, iia):
                 self._say(f"control, {control}: reached {iia:.4f}")
-            case Decided():
-                pass
 
     def _start(self, items: int, control: str | None) -> None:
         if self.task is not None and self.left:  # of a search that ended in an error
@@ -99,6 +107,18 @@ class _Listener:
         if self.task is not None and self.left:
             self.left -= 1
             self.bars.advance(self.task)
+
+    def _prove(self, now: ProofAdvanced) -> None:
+        """A bar for each set of variables, of hundredths of its pairs, and a line once all of them are decided."""
+        name = f"proof: {' + '.join(now.variables)}"
+        if now.variables not in self.proofs:
+            self.proofs[now.variables] = self.bars.add_task(name, total=_HUNDREDTHS)
+        decided = now.lower >= now.upper
+        told = f"{name}: [{now.lower:.4f}, {now.upper:.4f}] after {now.bounds:,} bounds, {now.evaluated:,} evaluated"
+        done = _HUNDREDTHS if decided else int(_HUNDREDTHS * (1 - now.upper + now.lower))
+        self.bars.update(self.proofs[now.variables], completed=done, description=told)
+        if decided:
+            self._say(told)
 
     def _skip(self, site: str, reason: str) -> None:
         if reason not in self.reasons and len(self.reasons) <= _REASONS:

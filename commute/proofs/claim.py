@@ -14,6 +14,7 @@ from commute.errors import ClaimError, check, not_counts
 from commute.models.network import Network
 from commute.proofs.battery import Battery, battery_problems
 from commute.proofs.diagnostics import Rival, rival_problems
+from commute.proofs.proving.budget import Budget, budget_problems
 from commute.proofs.run import run_claim
 from commute.proofs.sampling import Sampling, Until
 from commute.proofs.verdict import Verdict
@@ -37,6 +38,7 @@ class Claim:
         at_most: pairs for each set of variables with `until`.
         tried: how many alignments this one was chosen among by their verdicts.
         rivals: other algorithms with the same inputs and outputs, by name; see `Rival`.
+        budget: of the item "proof": seconds, "10m", "50000 bounds" or a `Budget`; None is until every pair is decided.
 
     Raises:
         ClaimError: listing everything that is wrong.
@@ -54,6 +56,7 @@ class Claim:
     at_most: int | None = field(default=None, kw_only=True)
     tried: int = field(default=1, kw_only=True)
     rivals: Mapping[str, CausalModel | Rival] = field(default_factory=dict, kw_only=True)
+    budget: Budget | str | float | None = field(default="10m", kw_only=True)
 
     def __post_init__(self) -> None:
         check(self._problems(), ClaimError, "the claim")
@@ -75,6 +78,7 @@ class Claim:
             if not isinstance(share, (int, float)) or not 0 < share < 1:
                 problems.append(f"{name} must lie between 0 and 1; given {share!r}")
         problems += battery_problems(self.battery) + self.sampling.problems() + not_counts(tried=self.tried)
+        problems += budget_problems(self.budget)
         if not problems and self.search is not None:
             problems += self.search.problems(self.algorithm, self.network)
         if not problems and self.alignment is not None:

@@ -49,20 +49,24 @@ def judged_controls(controls: Sequence[Control], *, at_least: float, confidence:
 def decide(evidence: Sequence[Evidence], items: Sequence[Item], *, at_least: float) -> tuple[Status, tuple[str, ...]]:
     """The status, and a sentence for each piece of evidence that it rests on.
 
-    A slice or transition that is refuted refutes the claim. Each of these leaves it inconclusive: a slice that is open, a
+    A slice, transition or proof that is refuted refutes the claim. Each of these leaves it inconclusive: a slice that is open, a
     transition that stands out, values that neither an answer nor the feature tells apart, a control that is not below the claim,
-    a variable without any control, and an item left out that a claim cannot hold without. Diagnostics decide nothing.
+    a variable without any control, and an item left out that a claim cannot hold without. Diagnostics decide nothing, and neither
+    does a proof that is not against the claim: it makes up for nothing that was sampled.
     """
-    refuted = [
-        f"{e.title}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}"
-        for e in evidence
-        if e.kind in ("slice", "transition") and e.passed is False
-    ]
+    refuted = [_against(e, at_least) for e in evidence if e.kind in ("slice", "transition", "proof") and e.passed is False]
     if refuted:
         return "refuted", tuple(refuted)
     unsettled = [*_open(evidence, at_least), *_uncontrolled(evidence)]
     unsettled += [f"{item} was left out of the battery, and without it no claim holds" for item in DECIDING if item not in items]
     return ("inconclusive", tuple(unsettled)) if unsettled else ("holds", _grounds(evidence))
+
+
+def _against(e: Evidence, at_least: float) -> str:
+    """What refutes the claim."""
+    if e.kind == "proof":
+        return f"{e.title}: {e.says}; the claim is {at_least}"
+    return f"{e.title}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}"
 
 
 def _open(evidence: Sequence[Evidence], at_least: float) -> Iterator[str]:

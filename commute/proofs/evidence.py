@@ -5,7 +5,7 @@ from typing import Literal
 
 from commute.alignments.binomial import Count
 
-Kind = Literal["slice", "transition", "distinction", "control", "diagnostic"]
+Kind = Literal["slice", "transition", "distinction", "control", "diagnostic", "proof"]
 Level = Literal["exact", "sound", "statistical", "survived"]
 
 
@@ -21,7 +21,8 @@ class Evidence:
     Attributes:
         kind: a `slice` of the claim, on which it must hold; a `transition` between single values, too rare to be bounded by
             itself, which must not stand out; a `distinction` between values that no answer tells apart, which the feature must
-            make; a `control`, which must stay below the claim; or a `diagnostic`, which decides nothing.
+            make; a `control`, which must stay below the claim; a `diagnostic`, which decides nothing; or a `proof`, which bounds
+            IIA over every pair of the domain, and can refute.
         level: how strong it is, from `exact` over `sound` and `statistical` to `survived`.
         name: which pairs (`changed`, `False → True`), which control or which diagnostic.
         variables: the variables interchanged.
@@ -30,7 +31,7 @@ class Evidence:
         upper: bound from above, likewise.
         passed: whether it speaks for the claim; None where it decides nothing.
         says: what it means, in a sentence.
-        warning: whether a diagnostic found what a reader should know of, or a control could not be made.
+        warning: whether a diagnostic found what a reader should know of, or a control or proof could not be made.
         unit: of `lower` and `upper` where they bound no rate.
     """
 
@@ -65,4 +66,5 @@ class Evidence:
             return f"{self.count.total - self.count.correct} of {self.count.total} failed"
         if self.unit:
             return f"{self.lower:.3g} to {self.upper:.3g} {self.unit}"
-        return "–" if self.count is None else f"{self.lower:.4f} to {self.upper:.4f}"
+        unbounded = self.count is None and self.kind != "proof"
+        return "–" if unbounded else f"{self.lower:.4f} to {self.upper:.4f}"

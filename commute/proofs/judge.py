@@ -20,6 +20,8 @@ from commute.proofs.diagnostics import Rival
 from commute.proofs.failing import counterexample_of, region_of
 from commute.proofs.measuring import checked_by, measured_of
 from commute.proofs.pairs_file import write_pairs
+from commute.proofs.proved import Proofs, counterexample_in, proofs_of
+from commute.proofs.proving.budget import Budget
 from commute.proofs.sampling import Sampling
 from commute.proofs.shown import FittedDims, Role, SearchedSite, Variable
 from commute.proofs.verdict import Verdict
@@ -41,6 +43,7 @@ class Judging:
     seed: int
     tried: int = 1
     rivals: Mapping[str, Rival] = field(default_factory=dict)
+    budget: Budget | str | float | None = None
 
 
 @dataclass(frozen=True)
@@ -88,11 +91,13 @@ def judge(
     shared = claimed.fresh.shared  # by the claim's own pairs; what follows draws others
     if pairs_to is not None:
         write_pairs(everything, pairs_to)
+    proofs = proofs_of(claimed, how.budget) if "proof" in items else Proofs()
     evidence = (
         *judged_slices(
             [s for c in everything for s in c.slices], by=how.sampling.by, at_least=how.at_least, confidence=claimed.confidence
         ),
         *measured_of(claimed, items),
+        *proofs.evidence,
     )
     status, reasons = decide(evidence, items, at_least=how.at_least)
     on_event(Decided(status))
@@ -101,7 +106,7 @@ def judge(
         reasons=reasons,
         evidence=evidence,
         accuracy=_pooled(network, checked["interchange"], claimed.confidence, fixed=how.sampling.until is None),
-        counterexample=counterexample_of(claimed, everything, evidence),
+        counterexample=counterexample_of(claimed, everything, evidence) or counterexample_in(proofs, claimed),
         algorithm=algorithm.name,
         network=network.name,
         variables=tuple(_variable(algorithm, alignment, v) for v in algorithm.graph),
@@ -117,6 +122,7 @@ def judge(
         method=type(alignment.found.search.method).__name__ if alignment.found else None,
         battery=items,
         tried=how.tried,
+        proofs=proofs.shown,
     )
 
 

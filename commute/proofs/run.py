@@ -17,6 +17,7 @@ from commute.errors import ClaimError
 from commute.proofs.battery import items_of
 from commute.proofs.diagnostics import as_rival, rival_record
 from commute.proofs.judge import Judging, Searched, judge
+from commute.proofs.proving.budget import Budget
 from commute.proofs.shown import FittedDims, SearchedSite
 from commute.proofs.verdict import Verdict
 from commute.runs.directory import RunDirectory
@@ -53,8 +54,8 @@ def run_claim(
         made: the claim.
         seed: of every random stream.
         runs: a folder of runs. This one goes into a folder named by `name` and a hash of everything that it depends on, with
-            `run.json`, `events.jsonl`, `alignment/`, `search.json`, `pairs.parquet` and `verdict.json`. What is found there
-            already is not done again.
+            `run.json`, `events.jsonl`, `alignment/`, `search.json`, `pairs.parquet`, `verdict.json` and, of a proof,
+            `certificate/`. What is found there already is not done again.
         name: of the claim; the algorithm's if not given.
         file: that the claim was made in; its content is part of what the verdict depends on.
         parameters: that the claim was made with, to be noted in `run.json`.
@@ -96,16 +97,18 @@ def run_claim(
 
 def _settings(made: "Claim") -> dict[str, Any]:
     """What a verdict depends on, beside what is hashed."""
-    return {
+    items = items_of(made.battery)
+    settings = {
         "at_least": made.at_least,
         "confidence": made.confidence,
-        "battery": items_of(made.battery),
+        "battery": items,
         "n": int(made.n),
         "until": made.until,
         "at_most": None if made.at_most is None else int(made.at_most),
         "tried": int(made.tried),
         "rivals": {name: rival_record(rival) for name, rival in made.rivals.items()},
     }
+    return {**settings, "budget": str(Budget.of(made.budget))} if "proof" in items else settings
 
 
 def _found(made: "Claim", seed: int, runs: Path | None, on_event: OnEvent) -> tuple[Alignment, Searched]:
@@ -146,6 +149,7 @@ def _judged(
         seed,
         made.tried,
         {name: as_rival(rival) for name, rival in made.rivals.items()},
+        made.budget,
     )
     pairs_to = folder and folder / "pairs.parquet"
     return judge(

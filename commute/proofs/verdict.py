@@ -12,10 +12,10 @@ from commute.errors import ClaimError
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence, Kind
 from commute.proofs.region import Region
-from commute.proofs.shown import FittedDims, ItemCost, SearchedSite, Variable
+from commute.proofs.shown import FittedDims, ItemCost, Proved, ProvedAt, SearchedSite, Variable
 from commute.runs.files import write_atomically
 
-_VERSION = 2
+_VERSION = 3
 _REASONS = 5  # sentences shown before the rest are counted
 
 
@@ -45,6 +45,7 @@ class Verdict:
         method: that the search fitted by, if there was one.
         battery: the items that were measured.
         tried: how many alignments this one was chosen among by verdicts like this one.
+        proofs: what was proved about every pair of each set of variables.
     """
 
     status: Status
@@ -68,6 +69,7 @@ class Verdict:
     method: str | None = None
     battery: tuple[str, ...] = ()
     tried: int = 1
+    proofs: tuple[Proved, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether the claim holds; `refuted` and `inconclusive` are both false."""
@@ -88,8 +90,12 @@ class Verdict:
 
     @property
     def told(self) -> list[str]:
-        """What decided, the candidates, the no-op baseline and the counterexample, a sentence each; of many reasons the first."""
-        told = list(self.reasons[:_REASONS])
+        """What was proved, what decided, the candidates, the no-op baseline and the counterexample, a sentence each.
+
+        Of many reasons the first are told.
+        """
+        told = [f"warning: {e.title}: {e.says}" if e.warning else f"{e.level}: {e.title}: {e.says}" for e in self.proved]
+        told += self.reasons[:_REASONS]
         if self.reasons[_REASONS:]:
             told.append(f"… and {len(self.reasons) - _REASONS} more")
         if self.candidates is not None:
@@ -137,6 +143,11 @@ class Verdict:
         return self._of("diagnostic")
 
     @property
+    def proved(self) -> tuple[Evidence, ...]:
+        """The evidence that is a proof."""
+        return self._of("proof")
+
+    @property
     def warnings(self) -> tuple[Evidence, ...]:
         """The diagnostics that found what a reader should know of."""
         return tuple(e for e in self.diagnostics if e.warning)
@@ -177,6 +188,7 @@ class Verdict:
                     "curve": tuple(FittedDims(**p) for p in record["curve"]),
                     "costs": tuple(ItemCost(**c) for c in record["costs"]),
                     "battery": tuple(record["battery"]),
+                    "proofs": tuple(_proved(p) for p in record["proofs"]),
                 }
             )
         except (OSError, ValueError, KeyError, TypeError) as error:
@@ -206,3 +218,8 @@ def _counterexample(record: dict[str, Any]) -> Counterexample:
 def _region(record: dict[str, Any]) -> Region:
     counts = {k: Count(**record[k]) for k in ("inside", "outside")}
     return Region(**{**record, **counts, "conditions": tuple(record["conditions"])})
+
+
+def _proved(record: dict[str, Any]) -> Proved:
+    work = tuple(ProvedAt(**w) for w in record["work"])
+    return Proved(**{**record, "variables": tuple(record["variables"]), "classes": tuple(record["classes"]), "work": work})

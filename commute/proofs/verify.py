@@ -10,6 +10,7 @@ from commute.models.network import Network
 from commute.proofs.battery import Battery
 from commute.proofs.claim import Claim
 from commute.proofs.diagnostics import Rival
+from commute.proofs.proving.budget import Budget
 from commute.proofs.sampling import Until
 from commute.proofs.verdict import Verdict
 from commute.runs.events import OnEvent, ignore
@@ -28,6 +29,7 @@ def verify(
     at_most: int | None = None,
     tried: int = 1,
     rivals: Mapping[str, CausalModel | Rival] | None = None,
+    budget: Budget | str | float | None = "10m",
     seed: int = 0,
     runs: str | Path | None = None,
     on_event: OnEvent = ignore,
@@ -44,7 +46,7 @@ def verify(
     Pearson), or with `until` those of a confidence sequence, which hold at every look; `confidence` is over all slices at once.
 
     A battery is `quick` (the claim's own pairs, no controls, so that it never holds), `standard` (all but what takes
-    further searches), `thorough` (these too), or a list of items:
+    further searches), `thorough` (these too, but no proof), or a list of items:
 
         - "no intervention", "interchange", "read-out", "remainder exchanged": the claim's own pairs;
         - "distinctions": values that no answer tells apart;
@@ -54,7 +56,9 @@ def verify(
         - "divergence": how many patched activations are unlike natural ones (2511.04638);
         - "rivals": which of the `rivals` given explains the pairs that tell them apart (2502.20914);
         - "stability": how far other searches of the same kind end up from this one;
-        - "counterexample search": a search for failing pairs of any set of variables, whose level is `survived`.
+        - "counterexample search": a search for failing pairs of any set of variables, whose level is `survived`;
+        - "proof": bounds on IIA over every pair of each set of variables, whose level is `exact` or `sound`; see `prove`. A proof
+          that IIA stays below `at_least` refutes the claim; none makes up for a slice or control.
 
     Args:
         algorithm: what is claimed.
@@ -70,6 +74,7 @@ def verify(
         tried: how many alignments this one was chosen among by verdicts such as this; each is then held to a confidence at which
             all of them hold at once. What a search tried is not to be counted, since its pairs are others.
         rivals: other algorithms with the same inputs and outputs, by name; where their variables have other names, a `Rival`.
+        budget: of the item "proof": seconds, "10m", "50000 bounds" or a `Budget`; None is until every pair is decided.
         seed: of every random stream.
         runs: a folder of runs to keep this one in.
         on_event: is told of progress.
@@ -93,5 +98,6 @@ def verify(
         at_most=at_most,
         tried=tried,
         rivals=rivals or {},
+        budget=budget,
     )
     return claim.verify(seed=seed, runs=runs, on_event=on_event)

@@ -48,8 +48,9 @@ class Report:
         held = "the network's weights are those given" if self.network else "no weights were given to hold the network's against"
         w = self.work
         return (
-            f"accepted: {self.level}, IIA in [{float(self.lower):.6g}, {float(self.upper):.6g}], {self.statements} statement(s); {held}\n"
-            f"{w.cells:,} cells, {w.bounds:,} bounds, {w.evaluated:,} pairs evaluated; {w.divided:,} cells had to be divided further"
+            f"accepted: {self.level}, IIA in [{float(self.lower):.6g}, {float(self.upper):.6g}]; {held}\n"
+            f"{self.statements} statement(s) with {w.cells:,} cells: {w.bounds:,} bounds, {w.evaluated:,} pairs evaluated, "
+            f"{w.divided:,} times a cell was divided further"
         )
 
 
@@ -81,7 +82,10 @@ def _recheck(folder: Path, network: str | Path | None, on_progress: Callable[[st
     if network is not None:
         found, unit = weights(Path(network).read_bytes())
         same(f"the digest of the weights in {network}", found, record["digests"]["weights"])
-        demand(all(s["unit"] >= unit for s in statements), f"a statement is about an arithmetic that is finer than the weights' {unit}")
+        demand(
+            all(s["unit"] >= unit for s in statements),
+            f"a statement is about an arithmetic that is finer than the weights' {unit}",
+        )
     algorithm = Algorithm.of(record["algorithm"], tensors)
     same("the digest of the domain", record["digests"]["domain"], digest(algorithm.domain))
     work = Work()

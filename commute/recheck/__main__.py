@@ -10,7 +10,9 @@ def main() -> int:
     """Recheck the certificate in a folder."""
     parser = argparse.ArgumentParser(prog="python -m commute.recheck", description="Derive every claim of a certificate again.")
     parser.add_argument("folder", help="with certificate.json and certificate.safetensors")
-    parser.add_argument("--network", help="a safetensors file of the network's state dict, to hold against the certificate's digest")
+    parser.add_argument(
+        "--network", help="a safetensors file of the network's state dict, to hold against the certificate's digest"
+    )
     given = parser.parse_args()
     try:
         sys.stdout.write(f"{recheck(given.folder, given.network)}\n")

@@ -11,7 +11,7 @@ try:
 except ImportError as error:
     raise ImportError("rechecking a certificate needs python-flint: pip install python-flint") from error
 
-__all__ = ["BALL", "NAN", "Matrix", "arb", "arb_mat", "ctx", "exactly", "fmpq", "size", "tall"]
+__all__ = ["BALL", "NAN", "Matrix", "arb", "arb_mat", "ctx", "exactly", "fmpq", "is_matrix", "size", "tall"]
 
 Matrix = Any  # arb_mat
 BALL = arb(0, 1)
@@ -20,8 +20,13 @@ NAN = arb.nan()  # what nothing is known of: no comparison with it holds
 
 def exactly(x: Array) -> Matrix:
     """A matrix of float64 as it is."""
-    demand(x.dtype == np.float64 and x.ndim == 2 and np.isfinite(x).all(), "there are numbers that are not finite float64")
-    return arb_mat(*x.shape, x.ravel().tolist())
+    demand(is_matrix(x) and np.isfinite(x).all(), "there are numbers that are not finite float64")
+    return arb_mat(x.shape[0], x.shape[1], x.ravel().tolist())
+
+
+def is_matrix(x: Array) -> bool:
+    """Whether it has rows and columns, of float64."""
+    return x.dtype == np.float64 and len(x.shape) == len(("rows", "columns"))
 
 
 def tall(row: Matrix, rows: int) -> Matrix:

@@ -9,7 +9,7 @@ from typing import Any
 import numpy as np
 
 from commute.recheck.algorithm import Algorithm
-from commute.recheck.balls import arb, arb_mat, fmpq
+from commute.recheck.balls import arb, arb_mat, fmpq, is_matrix
 from commute.recheck.pairs import concluded
 from commute.recheck.programs import Program
 from commute.recheck.reading import Array, demand, same
@@ -48,7 +48,7 @@ class Boxes:
     def of(cls, record: Mapping[str, Any], tensors: Mapping[str, Array], algorithm: Algorithm, work: Work) -> "Boxes":
         """The statement of a record, and its program and answers checked."""
         entries, cells, epsilon = tensors[record["entries"]], tensors[record["tree"]["cells"]], record["epsilon"]
-        fits = entries.dtype == np.float64 and entries.ndim == 2 and len(entries) == algorithm.size and np.isfinite(entries).all()
+        fits = is_matrix(entries) and len(entries) == algorithm.size and np.isfinite(entries).all()
         demand(fits, f"there are no finite entries for each of {algorithm.size} inputs")
         demand(type(epsilon) is float and isfinite(epsilon) and epsilon >= 0, f"epsilon is {epsilon}")
         same("the type and shape of a tree's cells", (cells.dtype.str, cells.shape), ("<i4", (len(cells), 2)))

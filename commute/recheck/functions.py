@@ -64,9 +64,11 @@ FUNCTIONS = {
     "exp": Function(lambda x: x.exp(), lambda x: x.exp(), 4),
     "tanh": Function(lambda x: x.tanh(), lambda x: 1 - x.tanh() * x.tanh(), 4),
     "sigmoid": Function(_sigmoid, lambda x: _sigmoid(x) * _sigmoid(-x), 8),
-    "silu": Function(lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)), 12, False, False),
-    "gelu": Function(lambda x: x * _normal(x), _gelu_slope, 12, False, False),
-    "gelu_tanh": Function(lambda x: x * _sigmoid(_inner(x)), _gelu_tanh_slope, 24, False, False),
+    "silu": Function(
+        lambda x: x * _sigmoid(x), lambda x: _sigmoid(x) * (1 + x * _sigmoid(-x)), 12, of_output=False, monotone=False
+    ),
+    "gelu": Function(lambda x: x * _normal(x), _gelu_slope, 12, of_output=False, monotone=False),
+    "gelu_tanh": Function(lambda x: x * _sigmoid(_inner(x)), _gelu_tanh_slope, 24, of_output=False, monotone=False),
 }
 
 

@@ -13,7 +13,7 @@ from typing import Any
 import numpy as np
 
 from commute.recheck.algorithm import Algorithm
-from commute.recheck.balls import Matrix, arb, arb_mat, ctx, exactly
+from commute.recheck.balls import Matrix, arb_mat, ctx, exactly, is_matrix
 from commute.recheck.programs import Program
 from commute.recheck.reading import Array, canonical, demand, same, text
 from commute.recheck.relaxing import Relaxed, hull, margins
@@ -44,7 +44,7 @@ class Found:
     kinds: Counter[tuple[int, int | None]] = field(default_factory=Counter)
 
     def add(self, members: Sequence[Array], given: int | None) -> None:
-        """All combinations of some inputs of each side are right, or get another answer, which may be of several that are equal."""
+        """All combinations of some inputs of each side get an answer; None is a wrong one among equal ones."""
         count, first = prod(map(len, members)), tuple(int(m[0]) for m in members)
         is_right = given == self.choice
         demand(self.claim != (WRONG if is_right else RIGHT), f"the pair {first} is {NAMES[not is_right]}, in a cell that is not")
@@ -76,7 +76,9 @@ class Pairs:
         """The statement of a record, and its programs, groups and tree checked."""
         labels, entries = record["labels"], tensors[record["entries"]]
         groups, expected = algorithm.answers(record["variables"], labels)
-        demand(entries.ndim == 2 and len(entries) == algorithm.size, f"there are {len(entries)} entries of {algorithm.size} inputs")
+        demand(
+            is_matrix(entries) and len(entries) == algorithm.size, f"there are {len(entries)} entries of {algorithm.size} inputs"
+        )
         sides = [Program.of(x, tensors, [entries.shape[1]], record) for x in record["sides"]]
         same("the number of programs of sides", len(sides), len(groups))
         widths = {side.steps[-1].width for side in sides}
@@ -123,10 +125,14 @@ class Pairs:
             demand(type(count) is int and count > 0, f"{count} wrong pairs are of one kind")
             told[canonical(expected), canonical(given)] += count
         own = Counter({(labels[e], labels[g]): n for (e, g), n in found.items() if g is not None})
+        if not told:  # nothing is claimed of them
+            return
         beyond, without = sum((told - own).values()), sum((own - told).values())
         between = sum(n for (_, g), n in found.items() if g is None)
         fits = beyond <= between and without + between - beyond <= less
-        demand(fits, f"the kinds of wrong pairs are {self.record['kinds']}; expected {dict(own)}, and {between} between equal scores")
+        demand(
+            fits, f"the kinds of wrong pairs are {self.record['kinds']}; expected {dict(own)}, and {between} between equal scores"
+        )
 
     def _found(self, kind: int, choice: int, members: Sequence[Array]) -> Found:
         found = Found(kind, choice)
@@ -154,7 +160,9 @@ class Pairs:
         self.work.bounds += 1
         shown = [x > 0 for x in lower]
         if any(shown) if found.claim == WRONG else all(shown):
-            found.add([np.sort(np.concatenate([m for _, m in own])) for own in cell], None if found.claim == WRONG else found.choice)
+            found.add(
+                [np.sort(np.concatenate([m for _, m in own])) for own in cell], None if found.claim == WRONG else found.choice
+            )
             return
         self.work.divided += 1
         best = max if found.claim == WRONG else min
@@ -197,7 +205,10 @@ class Pairs:
         members = [m for own in cell for _, m in own]
         certain = all(x > 0 for x in above) or any(x > 0 for x in below)
         first = tuple(int(m[0]) for m in members)
-        demand(certain or found.claim == COUNTED, f"rounding may change the answer of {first}, in a cell that is all {NAMES[found.claim]}")
+        demand(
+            certain or found.claim == COUNTED,
+            f"rounding may change the answer of {first}, in a cell that is all {NAMES[found.claim]}",
+        )
         before = found.right + found.wrong
         self._exactly(members, found, _BITS)
         found.within += 0 if certain else found.right + found.wrong - before
@@ -217,7 +228,9 @@ class Pairs:
                 elif bits[1:]:
                     self._exactly(own, found, bits[1:])
                 else:
-                    demand(found.claim == COUNTED, f"{tuple(int(m[0]) for m in own)} is neither right nor wrong: scores are equal")
+                    demand(
+                        found.claim == COUNTED, f"{tuple(int(m[0]) for m in own)} is neither right nor wrong: scores are equal"
+                    )
 
 
 def _left_out(cell: int, told: Sequence[int], found: Found) -> int:
@@ -225,9 +238,14 @@ def _left_out(cell: int, told: Sequence[int], found: Found) -> int:
     right, wrong, within = told
     less = found.right + found.wrong - right - wrong
     fits = 0 <= right <= found.right and 0 <= wrong <= found.wrong and (found.claim == COUNTED or not less)
-    demand(fits, f"the pairs right and wrong in the cell {cell} are {right} and {wrong}; found are {found.right} and {found.wrong}")
+    demand(
+        fits, f"the pairs right and wrong in the cell {cell} are {right} and {wrong}; found are {found.right} and {found.wrong}"
+    )
     few = max(0, found.within - less)
-    demand(few <= within <= (right + wrong if found.claim == COUNTED else 0), f"in the cell {cell} are {within} within rounding, not {few}")
+    demand(
+        few <= within <= (right + wrong if found.claim == COUNTED else 0),
+        f"in the cell {cell} are {within} within rounding, not {few}",
+    )
     return less
 
 

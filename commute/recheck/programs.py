@@ -23,7 +23,12 @@ class Step:
         inputs: the values that it takes.
         width: of what it makes.
         function: elementwise; None where it is a product of two values, or affine.
-        weights: where it is affine, the matrices [out, in]; their transposes and, of these, the sizes; bias [1, out] and roundings.
+        weights: where it is affine, its matrices [out, in].
+        across: their transposes, and
+        sizes: of these the sizes.
+        bias: [1, out].
+        roundings: on the way of a summand, at most.
+        moves: whether it makes what it takes.
     """
 
     inputs: list[int]
@@ -34,7 +39,7 @@ class Step:
     sizes: tuple[Matrix, ...] = ()
     bias: Matrix = None
     roundings: int = 0
-    moves: bool = False  # what it takes is what it makes
+    moves: bool = False
 
     def image(self, values: Sequence[Matrix]) -> Matrix:
         """What it makes of rows of balls, in exact arithmetic."""
@@ -49,21 +54,21 @@ class Step:
 
     def error(self, values: Sequence[Matrix], y: Matrix, unit: float, tiny: float) -> Matrix:
         """What floats may add to that, in balls around 0; not a number where they may overflow."""
+        if self.weights and not self.roundings:
+            return arb_mat(y.nrows(), self.width)
         count, least, of = 1, 1, size(y)
-        largest = of.entries()
+        others: list[Any] = []
         if self.weights:
             parts = (size(values[v]) * w for v, w in zip(self.inputs, self.sizes, strict=True))
-            of = sum(parts, tall(size(self.bias), y.nrows()))
-            count, least, largest = self.roundings, self.roundings, of.entries()
+            count, least, of = self.roundings, self.roundings, sum(parts, tall(size(self.bias), y.nrows()))
         elif self.function is not None:
-            count, own = FUNCTIONS[self.function].k, size(values[self.inputs[0]])
-            largest = largest + own.entries()
+            own = size(values[self.inputs[0]])
+            count, others = FUNCTIONS[self.function].k, own.entries()
             of = of if FUNCTIONS[self.function].of_output else own
-        u = count * arb(unit)
+        u, largest = count * arb(unit), 2 / arb(tiny)
         demand(u < 1, f"{count} roundings are too many for a unit roundoff of {unit}")
-        factor = u / (1 - u) if self.weights else u
-        if not all(x < 2 / arb(tiny) for x in largest):
-            factor = NAN
+        fits = all(x < largest for x in (*of.entries(), *others))
+        factor = (u / (1 - u) if self.weights else u) if fits else NAN
         return (of * factor + arb_mat(y.nrows(), self.width, [least * arb(tiny)] * (y.nrows() * self.width))) * BALL
 
 
@@ -77,7 +82,9 @@ class Program:
     tiny: float
 
     @classmethod
-    def of(cls, record: Mapping[str, Any], tensors: Mapping[str, Array], inputs: list[int], about: Mapping[str, Any]) -> "Program":
+    def of(
+        cls, record: Mapping[str, Any], tensors: Mapping[str, Array], inputs: list[int], about: Mapping[str, Any]
+    ) -> "Program":
         """The program of a record, checked: it has to take inputs of these widths."""
         same("the widths of a program's inputs", record["inputs"], inputs)
         demand(_TINY.get(about["unit"]) == about["tiny"], f"no arithmetic has {about['unit']} and {about['tiny']}")
@@ -128,23 +135,33 @@ def _affine(record: Mapping[str, Any], tensors: Mapping[str, Array], widths: Seq
     fits = bias.ndim == 1 and bias.size and type(roundings) is int and roundings >= 0
     demand(fits, f"an affine step has a bias of shape {list(bias.shape)} and {roundings} roundings")
     same("the number of an affine step's matrices", len(record["weights"]), len(widths))
-    matrices = tuple(_matrix(w, tensors, (len(bias), n)) for w, n in zip(record["weights"], widths, strict=True))
+    weights = [_matrix(w, tensors, (len(bias), n)) for w, n in zip(record["weights"], widths, strict=True)]
+    offset, matrices = exactly(bias.reshape(1, -1)), tuple(map(exactly, weights))
+    least = _roundings(np.concatenate([*weights, bias.reshape(-1, 1)], 1))
+    demand(roundings >= least, f"an affine step has {roundings} roundings; there are {least} or more in its sums")
+    moves = widths == [len(bias)] and not roundings and not bias.any() and np.array_equal(weights[0], np.eye(len(bias)))
     across = tuple(w.transpose() for w in matrices)
-    moves = widths == [len(bias)] and not roundings and not bias.any() and bool(matrices[0] == exactly(np.eye(len(bias))))
-    offset = exactly(bias.reshape(1, -1))
     return Step(record["inputs"], len(bias), None, matrices, across, tuple(map(size, across)), offset, roundings, moves)
 
 
-def _matrix(record: Mapping[str, Any], tensors: Mapping[str, Array], shape: tuple[int, int]) -> Matrix:
+def _roundings(rows: Array) -> int:
+    """How many roundings there are at least on the way of a summand, where sums may be taken in any order."""
+    inexact = (rows[:, :-1] != 0) & (np.abs(np.frexp(rows[:, :-1])[0]) != 0.5)  # noqa: PLR2004  # products with other than ±2^k
+    return int(np.maximum((rows != 0).sum(1) - 1, 0).max() + inexact.any())
+
+
+def _matrix(record: Mapping[str, Any], tensors: Mapping[str, Array], shape: tuple[int, int]) -> Array:
     demand(prod(shape) <= _LARGEST, f"a matrix of shape {shape} is too large to be rechecked")
     values = tensors[record["values"]]
     if "index" in record:
         index, listed = tensors[record["index"]], values
         fits = index.dtype == np.int64 and listed.ndim == 1 and index.shape == (2, len(listed))
         inside = fits and all(((x >= 0) & (x < n)).all() for x, n in zip(index, shape, strict=True))
-        demand(inside and len(set(zip(*index.tolist(), strict=True))) == len(listed), f"an index is outside of a matrix of {shape}")
+        demand(
+            inside and len(set(zip(*index.tolist(), strict=True))) == len(listed), f"an index is outside of a matrix of {shape}"
+        )
         demand(listed.dtype == np.float64, "weights are not float64")
         values = np.zeros(shape)
         values[tuple(index)] = listed
     same("the shape of a matrix", values.shape, shape)
-    return exactly(values)
+    return values

@@ -60,7 +60,7 @@ def certificate(folder: Path) -> tuple[dict[str, Any], dict[str, Array]]:
 def weights(data: bytes) -> tuple[str, float]:
     """The digest of a state dict, a safetensors file, and the coarsest unit roundoff of its numbers.
 
-    The digest is the sha256 of, in the order of their names, the canonical text of [name, kind, shape] of each tensor and its bytes.
+    The digest is the sha256 of the canonical text of [name, kind, shape] and the bytes of each tensor, in the order of names.
     """
     hashed, tensors = sha256(), _tensors(data)
     for name, (kind, shape, content) in sorted(tensors.items()):

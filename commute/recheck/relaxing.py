@@ -47,7 +47,7 @@ class Relaxed:
             self._errors.append(step.error(self._ranges, y, program.unit, program.tiny))
             self._ranges.append(y + self._errors[-1])
             self._lines.append([] if step.weights else self._around(step))
-            if step.weights and v in bent:
+            if step.weights and not step.moves and v in bent:
                 self._ranges[v] = self._tighter(v)
 
     def _around(self, step: Step) -> list[tuple[Any, ...]]:

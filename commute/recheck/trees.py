@@ -86,15 +86,23 @@ class Tree:
         along = self.cells[cell, 0] - SPLIT
         for j, (whole, one, other) in enumerate(zip(self.sets(cell), *map(self.sets, halves), strict=True)):
             if j == along:
-                demand(np.array_equal(np.sort(np.concatenate([one, other])), whole), f"the halves of the cell {cell} are not all of it")
+                demand(
+                    np.array_equal(np.sort(np.concatenate([one, other])), whole),
+                    f"the halves of the cell {cell} are not all of it",
+                )
             else:
-                demand(np.array_equal(one, whole) and np.array_equal(other, whole), f"a half of the cell {cell} has another side {j}")
+                demand(
+                    np.array_equal(one, whole) and np.array_equal(other, whole), f"a half of the cell {cell} has another side {j}"
+                )
 
 
 def _sets(members: Array, offsets: Array, inputs: int) -> list[Array]:
     """Sets of inputs, each in order."""
     fits = members.dtype == np.int32 and offsets.dtype == np.int64 and members.ndim == offsets.ndim == 1 and len(offsets)
-    demand(fits and offsets[0] == 0 and offsets[-1] == len(members) and (np.diff(offsets) > 0).all(), "offsets do not fit their members")
+    demand(
+        fits and offsets[0] == 0 and offsets[-1] == len(members) and (np.diff(offsets) > 0).all(),
+        "offsets do not fit their members",
+    )
     demand(((members >= 0) & (members < inputs)).all(), f"a member is none of the {inputs} inputs")
     found = [np.sort(members[a:b]) for a, b in zip(offsets[:-1].tolist(), offsets[1:].tolist(), strict=True)]
     demand(all((np.diff(s) > 0).all() for s in found), "an input is in a set twice")

@@ -10,7 +10,7 @@ import matplotlib as mpl
 import networkx as nx
 from matplotlib.figure import Figure
 
-from commute.proofs.shown import FittedDims, Variable
+from commute.proofs.shown import FittedDims, ProvedAt, Variable
 
 _INK = "#0b0b0b"  # replaced by the page's text colour
 _ALIGNED, _OTHER = "#2f6fdb", "#8a94a6"
@@ -61,6 +61,26 @@ def curve_svg(curve: Sequence[FittedDims], at_least: float) -> str:
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
         axes.set_xlabel("dims of all variables together")
         axes.set_ylabel("IIA on selection pairs")
+        for side in ("top", "right"):
+            axes.spines[side].set_visible(False)
+    return svg.getvalue()
+
+
+def proof_svg(work: Sequence[ProvedAt], at_least: float) -> str:
+    """The bounds on IIA that were known after so much work, and the claimed IIA as a line."""
+    done, lower, upper = [1, *(max(p.done, 1) for p in work)], [0.0, *(p.lower for p in work)], [1.0, *(p.upper for p in work)]
+    with _figure(6.4, 2.4) as (figure, svg):
+        axes = figure.add_subplot()
+        axes.axhline(at_least, color=_INK, linewidth=1, linestyle="--")
+        axes.fill_between(done, lower, upper, step="post", color=_ALIGNED, alpha=0.2, linewidth=0)
+        for bound in (lower, upper):
+            axes.step(done, bound, where="post", color=_ALIGNED)
+        axes.set_xscale("log")
+        axes.set_xlim(1, max(2, done[-1]))
+        axes.set_ylim(-0.03, 1.03)
+        axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
+        axes.set_xlabel("cells bounded and pairs evaluated")
+        axes.set_ylabel("bounds on IIA")
         for side in ("top", "right"):
             axes.spines[side].set_visible(False)
     return svg.getvalue()

@@ -13,7 +13,7 @@ from commute.proofs.verdict import Verdict
 from commute.report.citations import cited
 from commute.report.costs import cost_rows
 from commute.report.example import answers, inputs
-from commute.report.figures import curve_svg, graph_svg
+from commute.report.figures import curve_svg, graph_svg, proof_svg
 from commute.report.grids import sites_grid, transition_grids
 from commute.report.provenance import provenance_rows
 from commute.report.rows import rows, stand_out
@@ -27,6 +27,7 @@ _SECTIONS: dict[str, tuple[str, Callable[[Verdict], object]]] = {
     "controls": ("Controls beside the claim", lambda v: v.accuracy),
     "curve": ("IIA by number of dims", lambda v: len(v.curve) > 1),
     "slices": ("Slices", lambda v: v.slices),
+    "proofs": ("Proved", lambda v: v.proved),
     "transitions": ("Transitions", lambda v: v.transitions or transition_grids(v.slices)),
     "distinctions": ("Values that no answer tells apart", lambda v: v.distinctions),
     "diagnostics": ("Diagnostics", lambda v: v.diagnostics),
@@ -56,6 +57,7 @@ def page(verdict: Verdict, provenance: Mapping[str, Any] | None = None) -> str:
         rows=rows(verdict),
         graph=Markup(graph_svg(verdict.variables)),  # noqa: S704  # matplotlib escapes the text that it draws
         curve=Markup(curve_svg(verdict.curve, verdict.at_least)) if verdict.curve else "",  # noqa: S704
+        proof_charts=[Markup(proof_svg(p.work, verdict.at_least)) for p in verdict.proofs],  # noqa: S704
         sites=sites_grid(verdict.sites),
         transitions=grids,
         other_transitions=[e for e in verdict.transitions if e.variables[0] not in grids],
@@ -86,6 +88,8 @@ def _mark(evidence: Evidence, at_least: float) -> str:
         return "not applicable"
     if evidence.kind == "transition" and evidence.passed is None:
         return "stands out" if stand_out(evidence, at_least) else "not bounded"
+    if evidence.kind == "proof" and evidence.warning:
+        return "not proved"
     if evidence.passed is None:
         return "open"
     return "passed" if evidence.passed else "against"

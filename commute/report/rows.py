@@ -62,7 +62,7 @@ def rows(verdict: Verdict) -> list[Row]:
 def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
     slices = [e for e in verdict.slices if e.variables == variables]
     controls = tuple(e for e in verdict.controls if e.variables == variables)
-    transitions = [e for e in verdict.transitions if e.variables == variables]
+    others = [e for e in (*verdict.transitions, *verdict.proved) if e.variables == variables]
     whole = [e for e in slices if e.name in ("changed", "unchanged")] or slices
     counts = [e.count for e in whole if e.count]
     features = {v.name: v.feature for v in verdict.variables}
@@ -74,15 +74,15 @@ def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
         next((e.count for e in slices if e.name == "changed"), None),
         min(slices, key=lambda e: e.lower),
         controls,
-        _status([*slices, *(e for e in controls if e.count)], transitions, verdict.at_least),
+        _status([*slices, *(e for e in controls if e.count)], others, verdict.at_least),
         accuracy.confidence if accuracy is not None and accuracy.independent else None,
     )
 
 
-def _status(evidence: list[Evidence], transitions: list[Evidence], at_least: float) -> Status:
-    if any(e.kind != "control" and e.passed is False for e in (*evidence, *transitions)):
+def _status(evidence: list[Evidence], others: list[Evidence], at_least: float) -> Status:
+    if any(e.kind != "control" and e.passed is False for e in (*evidence, *others)):
         return "refuted"
-    settled = all(e.passed for e in evidence) and not any(stand_out(e, at_least) for e in transitions)
+    settled = all(e.passed for e in evidence) and not any(stand_out(e, at_least) for e in others if e.kind == "transition")
     return "holds" if settled else "inconclusive"
 
 

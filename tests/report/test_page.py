@@ -41,7 +41,12 @@ WITHOUT = {
     "Counterexample": {"counterexample": None},
     "Costs": {"costs": ()},
 }
-KINDS = {"Transitions": ("transition",), "Values that no answer tells apart": ("distinction",), "Diagnostics": ("diagnostic",)}
+KINDS = {
+    "Transitions": ("transition",),
+    "Values that no answer tells apart": ("distinction",),
+    "Diagnostics": ("diagnostic",),
+    "Proved": ("proof",),
+}
 
 
 def test_a_page_has_every_part_and_loads_and_runs_nothing():
@@ -50,7 +55,7 @@ def test_a_page_has_every_part_and_loads_and_runs_nothing():
     assert (read.loaded, read.run) == ([], [])
     assert not {"script", "link", "img", "iframe", "object"} & set(read.tags)
     assert not re.search(r"@import|url\((?!#)", written)
-    assert len(read.headings) == 14
+    assert len(read.headings) == 15
     assert set(read.headings) > {*WITHOUT, *KINDS, "Controls beside the claim", "Provenance", "How to cite"}
     assert {"a", "b", "c", "d", "left", "right", "same"} <= set(read.text)
 

@@ -7,7 +7,7 @@ from commute.alignments.binomial import Count
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence
 from commute.proofs.region import Region
-from commute.proofs.shown import FittedDims, ItemCost, SearchedSite, Variable
+from commute.proofs.shown import FittedDims, ItemCost, Proved, ProvedAt, SearchedSite, Variable
 from commute.proofs.verdict import Verdict
 
 BATTERY = ("no intervention", "interchange", "random subspace", "null space", "divergence", "rivals", "counterexample search")
@@ -55,6 +55,26 @@ def diagnostic(name, says, *, warning=False, unit="", variables=("left",)):
     return Evidence("diagnostic", "statistical", name, variables, Count(30, 100), 0.2, 0.4, None, says, warning, unit)
 
 
+def proofs():
+    """One that is complete, with a wrong pair, and one that was cut off."""
+    work = tuple(ProvedAt(done, done / 400, 1 - done / 40_000) for done in (1, 10, 100, 300))
+    return (
+        Proved(
+            ("left",),
+            256,
+            250,
+            6,
+            2,
+            (16, 16),
+            1234,
+            567,
+            "base a=1, left from a=2",
+            (*work, ProvedAt(1801, 250 / 256, 250 / 256)),
+        ),
+        Proved(("left", "right"), 4096, 3072, 0, 0, (16, 16, 16), 300, 0, work=work),
+    )
+
+
 def holds():
     evidence = [slice_of((), "no intervention", 1000)]
     for v in ("left", "right"):
@@ -72,6 +92,10 @@ def holds():
     evidence.append(slice_of(("left",), "values read from the feature", 990, kind="distinction"))
     evidence.append(diagnostic("null space", "the effect goes through what nothing reads", warning=True))
     evidence.append(diagnostic("divergence", "patched activations lie near natural ones", unit="standard deviations"))
+    evidence += [
+        Evidence("proof", "exact", "every pair", ("left",), Count(250, 256), 250 / 256, 250 / 256, True, "how it was proved"),
+        Evidence("proof", "sound", "every pair", ("left", "right"), None, 0.75, 1.0, None, "how far it was proved"),
+    ]
     accuracy = Accuracy(Count(5990, 6000), Count(2994, 3000), Count(2996, 3000), Count(3100, 6000), independent=True)
     sites = [(f"blocks.{i}.mlp", v, iia) for i, iia in enumerate((0.5, 0.75, 0.998)) for v in ("left", "right")]
     return Verdict(
@@ -93,6 +117,7 @@ def holds():
         method="DAS",
         battery=BATTERY,
         tried=2,
+        proofs=proofs(),
     )
 
 

@@ -55,12 +55,13 @@ def _constant(x: Tensor, name: str) -> Tensor:
     Raises:
         NetworkError: for a tensor that does, or that is random.
     """
-    torch._sync(x)  # type: ignore[no-untyped-call]  # noqa: SLF001  # these have no other names
+    torch._sync(x)  # type: ignore[attr-defined, no-untyped-call]  # noqa: SLF001  # these have no other names
     inner, mode = torch._from_functional_tensor(x), get_proxy_mode()  # noqa: SLF001
     slot = None if mode is None else get_proxy_slot(inner, mode.tracer, None)
     if slot is None or _varies(slot.proxy.node):
         raise NetworkError(
-            f"the network takes another way for other inputs: what depends on the input, or is random, is taken out of torch, by {name}"
+            "the network takes another way for other inputs: what depends on the input, or is random, is taken out of torch, by "
+            f"{name}"
         )
     with disable_proxy_modes_tracing():
         return inner.detach().clone()

@@ -14,8 +14,7 @@ from commute.proofs.enclosures.domains import Box
 from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.rounding import stored
 from commute.proofs.programs.evaluate import values
-from commute.proofs.programs.program import Affine, Program, Step, taken
-from commute.proofs.programs.pruning import matrix, places_of
+from commute.proofs.programs.program import Program, taken
 from commute.proofs.proving.splitting import loosest
 
 _AT_ONCE = 2**22  # numbers that the widest step of a batch of boxes makes
@@ -107,45 +106,3 @@ def _over(chosen: Column, choice: Column, choices: int) -> Tensor:
     """The margin of the choice made over the right one, [boxes, 1, choices]."""
     unit = torch.eye(choices, dtype=torch.float64)
     return (unit[chosen] - unit[choice])[:, None]
-
-
-def joined(program: Program) -> Program:
-    """The same program with all that it takes as one input, one after another."""
-    width, first = sum(program.inputs), len(program.inputs)
-    starts = np.cumsum([0, *program.inputs]).tolist()
-    steps: list[Step] = []
-    new: dict[int, int] = {}
-
-    def add(step: Step) -> int:
-        steps.append(step)
-        return len(steps)
-
-    def moved(v: int) -> int:
-        """The new place of a value; an input is taken out of the one that there is."""
-        if v not in new:
-            size = program.inputs[v]
-            one = torch.ones(size, dtype=torch.float64)
-            rows = torch.arange(size)
-            new[v] = add(Affine((0,), (matrix(rows, rows + starts[v], one, (size, width)),), torch.zeros_like(one), 0))
-        return new[v]
-
-    for place, step in enumerate(program.steps, first):
-        if isinstance(step, Affine):
-            own = [(v, w) for v, w in zip(step.inputs, step.weights, strict=True) if v < first]
-            rest = [(new[v], w) for v, w in zip(step.inputs, step.weights, strict=True) if v >= first]
-            if own:
-                whole = torch.zeros(len(step.bias), width, dtype=torch.float64)
-                for v, w in own:
-                    rows, columns, numbers = places_of(w)
-                    whole.index_put_((rows, columns + starts[v]), numbers, accumulate=True)
-                rest.insert(0, (0, whole))
-            new[place] = add(Affine(tuple(v for v, _ in rest), tuple(w for _, w in rest), step.bias, step.roundings))
-        else:
-            for v in taken(step):
-                moved(v)
-            from dataclasses import replace
-            if hasattr(step, "input"):
-                new[place] = add(replace(step, input=new[step.input]))
-            else:
-                new[place] = add(replace(step, inputs=tuple(new[v] for v in step.inputs)))
-    return Program((width,), tuple(steps), program.unit, program.tiny)

@@ -44,3 +44,16 @@ class Budget:
             raise ClaimError(f'a budget is a number of seconds, or "30s", "10m", "2h" or "50000 bounds"; given {given!r}')
         number, unit = float(found[1]), found[2]
         return cls(bounds=number) if unit == "bounds" else cls(seconds=number * _UNITS[unit])
+
+    def __str__(self) -> str:
+        parts = [f"{x:g} {name}" for name, x in (("seconds", self.seconds), ("bounds", self.bounds)) if x < inf]
+        return " and ".join(parts) or "no limit"
+
+
+def budget_problems(given: object) -> list[str]:
+    """Say so if `given` means no budget."""
+    try:
+        Budget.of(given)  # type: ignore[arg-type]  # whatever a user gave
+    except ClaimError as error:
+        return [str(error)]
+    return []

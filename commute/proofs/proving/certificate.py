@@ -6,7 +6,6 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from fractions import Fraction
 from hashlib import sha256
-from math import prod
 from pathlib import Path
 from typing import Any, Literal
 
@@ -115,7 +114,9 @@ class Certificate:
 
     def __str__(self) -> str:
         about = f"{self.record['names']['network']} as {self.record['names']['algorithm']}"
-        return "\n".join([f"{about}: {self.level}, {_bounds(self.lower, self.upper)}", *map(self._line, self.record["statements"])])
+        return "\n".join(
+            [f"{about}: {self.level}, {_bounds(self.lower, self.upper)}", *map(self._line, self.record["statements"])]
+        )
 
     def _line(self, record: Mapping[str, Any]) -> str:
         outcome = _outcome(record)
@@ -206,7 +207,9 @@ def certificate_of(
 def _statement(proof: Proof | BoxProof, kept: writing.Kept) -> dict[str, Any]:
     outcome = proof.outcome
     boxes = isinstance(proof, BoxProof)
-    patched, entries = (proof.patched, proof.entries) if isinstance(proof, BoxProof) else (proof.statement.patched, proof.statement.entries)
+    patched, entries = (
+        (proof.patched, proof.entries) if isinstance(proof, BoxProof) else (proof.statement.patched, proof.statement.entries)
+    )
     joint = proof.patched.program if isinstance(proof, BoxProof) else proof.statement.joint
     kinds = [[writing.label(e), writing.label(g), n] for (e, g), n in outcome.kinds.items()]
     return {

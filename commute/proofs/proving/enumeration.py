@@ -23,7 +23,7 @@ _KEPT = 2**15  # pairs of classes that are decided one by one together
 _EXACTLY = 2**14  # evaluations in exact arithmetic
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def enumerated(
     statement: Statement,
     *,
@@ -114,7 +114,7 @@ def _prepared(statement: Statement) -> _Prepared:
     return _Prepared(Floats.chosen(statement), Redo.of(statement))
 
 
-@torch.inference_mode()
+@torch.no_grad()
 def counted(statement: Statement, cells: Sequence[Cell], *, exactly: int = _EXACTLY) -> list[Sum]:
     """Decide every pair of some small cells, as `enumerated` does.
 

@@ -19,8 +19,8 @@ class Work:
 
     bounds: int = 0
     evaluated: int = 0
-    right: int = 0
-    wrong: int = 0
+    right: int | Fraction = 0
+    wrong: int | Fraction = 0
 
 
 @dataclass(frozen=True)
@@ -43,8 +43,8 @@ class Outcome:
 
     variables: tuple[str, ...]
     total: int
-    right: int
-    wrong: int
+    right: int | Fraction
+    wrong: int | Fraction
     within_rounding: int = 0
     kinds: "Counter[tuple[Any, Any]]" = field(default_factory=Counter)
     first: tuple[int, ...] | None = None
@@ -54,7 +54,7 @@ class Outcome:
     work: tuple[Work, ...] = ()
 
     @property
-    def undecided(self) -> int:
+    def undecided(self) -> int | Fraction:
         """Pairs of which neither is known."""
         return self.total - self.right - self.wrong
 

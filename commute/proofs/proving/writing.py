@@ -56,7 +56,9 @@ def algorithm(model: CausalModel, variables: Iterable[str], kept: Kept) -> dict[
     check(problems, ModelError, f"a certificate about {model.name!r}")
     written = {v: [label(x) for x in d] for v, d in domains.items() if isinstance(d, Finite)}
     shapes = {v: tuple(len(written[p]) for p in model.equations[v].parents) for v in written if v in model.equations}
-    problems = [f"{v!r} has {prod(s):,} rows in its table; at most {_ROWS:,} can be kept" for v, s in shapes.items() if prod(s) > _ROWS]
+    problems = [
+        f"{v!r} has {prod(s):,} rows in its table; at most {_ROWS:,} can be kept" for v, s in shapes.items() if prod(s) > _ROWS
+    ]
     problems += [f"labels of {v!r} have one text: {own}" for v, own in written.items() if len({repr(x) for x in own}) < len(own)]
     check(problems, ModelError, f"a certificate about {model.name!r}")
     return {
@@ -77,7 +79,9 @@ def algorithm(model: CausalModel, variables: Iterable[str], kept: Kept) -> dict[
 def _table(model: CausalModel, variable: str, shape: tuple[int, ...]) -> Tensor:
     equation = model.equations[variable]
     grid = np.unravel_index(np.arange(prod(shape)), shape) if shape else ()
-    columns = {p: x.astype(d.code_type) for p, x in zip(equation.parents, grid, strict=True) if isinstance(d := model.domain(p), Finite)}
+    columns = {
+        p: x.astype(d.code_type) for p, x in zip(equation.parents, grid, strict=True) if isinstance(d := model.domain(p), Finite)
+    }
     return torch.from_numpy(np.array(equation.evaluate(columns, prod(shape))).astype(np.int32).reshape(shape))
 
 

@@ -1,0 +1,111 @@
+"""Statements about boxes: what is to be proved of all numbers near those of some inputs."""
+
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import cached_property
+from itertools import product
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from commute.causal.batches import Batch
+from commute.proofs.enclosures.ranges import Interval
+from commute.proofs.enclosures.rounding import down, up
+from commute.proofs.programs.patched import Patched
+from commute.proofs.programs.program import Program
+from commute.proofs.proving.joining import joined
+from commute.proofs.proving.statement import Answers
+
+Path = tuple[int, ...]
+
+_FINEST = 2.0**-40  # of a root's interval, shorter than which none is halved: ends are whole numbers of these, which floats hold
+
+
+@dataclass(frozen=True, eq=False)
+class Part:
+    """A part of the box around a base and its sources.
+
+    The box's coordinates are the entries of the base and then of each source. In units of epsilon from the center of the whole
+    box every end is a binary fraction, which is exact.
+
+    Attributes:
+        path: the number of the whole box, and which half it is of each part above it, 0 the lower one; it orders parts.
+        lower: in units of epsilon, [width] of float64.
+        upper: likewise.
+    """
+
+    path: Path
+    lower: Tensor
+    upper: Tensor
+
+    def halves(self, along: int) -> "tuple[Part, Part]":
+        """Below and above the middle of one coordinate."""
+        below, above = self.upper.clone(), self.lower.clone()
+        below[along] = above[along] = (self.lower[along] + self.upper[along]) / 2
+        return Part((*self.path, 0), self.lower, below), Part((*self.path, 1), above, self.upper)
+
+    @property
+    def divisible(self) -> Tensor:
+        """Coordinates that can be halved, [width] of bool."""
+        return self.upper - self.lower > _FINEST
+
+
+@dataclass(frozen=True, eq=False)
+class BoxStatement:
+    """That interchanging variables gives the algorithm's answer for all numbers near those of each base and each source.
+
+    The answer is that for the input in the middle of a box. Coordinates range without regard to each other, over all real numbers.
+
+    Attributes:
+        variables: that are interchanged.
+        patched: the network after the interchange, from the entries of the base and of each source.
+        answers: the right choices for all combinations of inputs.
+        inputs: the inputs in the middle of the boxes, in order.
+        entries: the numbers that the network has of each, [inputs, entries], float64.
+        epsilon: how far each number may be from that.
+    """
+
+    variables: tuple[str, ...]
+    patched: Patched
+    answers: Answers
+    inputs: Batch
+    entries: Tensor
+    epsilon: float
+
+    @property
+    def shape(self) -> tuple[int, ...]:
+        """Inputs of each side, base first. Each combination has a box, the last side fastest."""
+        return (len(self.entries),) * (1 + len(self.variables))
+
+    @cached_property
+    def program(self) -> Program:
+        """The network after the interchange, with the entries of all sides as one input."""
+        return joined(self.patched.program)
+
+    def places(self, root: int) -> tuple[int, ...]:
+        """The inputs of a box, base first."""
+        return tuple(int(i) for i in np.unravel_index(root, self.shape))
+
+    def choice(self, root: int) -> int:
+        """The right choice in a box."""
+        groups = tuple(g[i] for g, i in zip(self.answers.groups, self.places(root), strict=True))
+        return int(self.answers.expected[groups])
+
+    def center(self, root: int) -> Tensor:
+        """The middle of a box, [width]."""
+        return self.entries[list(self.places(root))].reshape(-1)
+
+    def roots(self) -> Iterator[Part]:
+        """The whole boxes."""
+        one = torch.ones(self.entries.shape[1] * len(self.shape), dtype=torch.float64)
+        for root, _ in enumerate(product(*map(range, self.shape))):
+            yield Part((root,), -one, one)
+
+    def interval(self, parts: list[Part]) -> Interval:
+        """Bounds of all coordinates of some parts, [parts, width], rounded outward."""
+        center = torch.stack([self.center(p.path[0]) for p in parts])
+        lower, upper = (torch.stack([getattr(p, end) for p in parts]) for end in ("lower", "upper"))
+        if not self.epsilon:
+            return Interval(center, center)
+        return Interval(down(center + down(lower * self.epsilon)), up(center + up(upper * self.epsilon)))
