@@ -59,6 +59,9 @@ if TYPE_CHECKING:
     from commute.proofs.claim import Claim, claim
     from commute.proofs.diagnostics import Rival
     from commute.proofs.paired import PairedComparison, compare_alignments
+    from commute.proofs.prove import prove
+    from commute.proofs.proving.budget import Budget
+    from commute.proofs.proving.certificate import Certificate
     from commute.proofs.refute import Refutation, refute
     from commute.proofs.replaying import replay
     from commute.proofs.verdict import Verdict
@@ -74,7 +77,9 @@ _HOMES = {
     "BinaryMask": "alignments.binary_mask",
     "Bool": "causal.domains",
     "BoundlessDAS": "alignments.boundless",
+    "Budget": "proofs.proving.budget",
     "CausalModel": "causal.model",
+    "Certificate": "proofs.proving.certificate",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
     "Comparison": "alignments.hypotheses",
@@ -133,6 +138,7 @@ _HOMES = {
     "pairs": "causal.designs",
     "progress": "cli.progress",
     "reconstruction_error": "alignments.featurizers",
+    "prove": "proofs.prove",
     "refute": "proofs.refute",
     "replay": "proofs.replaying",
     "search": "alignments.search",

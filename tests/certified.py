@@ -1,6 +1,7 @@
 """Small statements whose truth is plain, and their certificates: everything is made by hand, and counted by brute force."""
 
 from collections import Counter
+from dataclasses import dataclass, field
 from fractions import Fraction
 from itertools import product
 
@@ -47,7 +48,7 @@ def alignment():
     return cm.Alignment({"high": cm.Feature(cm.Site("hidden"))})
 
 
-def affine(weights, bias, inputs=(0,), roundings=3):
+def affine(weights, bias, inputs=(0,), roundings=4):
     matrices = [torch.tensor(w, dtype=torch.float64) for w in weights]
     return Affine(tuple(inputs), tuple(matrices), torch.tensor(bias, dtype=torch.float64), roundings)
 
@@ -121,46 +122,59 @@ def groups():
     return (x[:, 1] == 1).astype(int), (x[:, 0] >= 2).astype(int)
 
 
+@dataclass(eq=False)
+class Grown:
+    """A tree that grows from its roots by what is true: margins [bases, sources], and below which one is within rounding."""
+
+    margin: np.ndarray
+    near: float
+    kind: str
+    cells: list = field(default_factory=list)
+    counts: list = field(default_factory=list)
+    sets: tuple = field(default_factory=lambda: ([], []))
+
+    def put(self, kind, parts, found=(0, 0, 0)):
+        self.cells.append([kind, *(_place(own, part) for own, part in zip(self.sets, parts, strict=True))])
+        self.counts.append(found)
+
+    def grow(self, parts):
+        m = self.margin[np.ix_(*parts)]
+        if self.kind == "open" and parts[0][0] == 0:
+            self.put(OPEN, parts)
+        elif self.kind == "counted" or (m.size == 1 and abs(m).min() < self.near):
+            close = (abs(m) < self.near) & (m != 0)
+            self.put(COUNTED, parts, (int((m > 0).sum()), int((m < 0).sum()), int(close.sum())))
+        elif (m >= self.near).all():
+            self.put(RIGHT, parts, (m.size, 0, 0))
+        elif (m <= -self.near).all():
+            self.put(WRONG, parts, (0, m.size, 0))
+        else:
+            side = int(len(parts[1]) > len(parts[0]))
+            self.put(SPLIT + side, parts)
+            for half in np.array_split(parts[side], 2):
+                self.grow([half if j == side else part for j, part in enumerate(parts)])
+
+    def pairs(self, *kinds):
+        """Which pairs are in cells of some kinds, [bases, sources]."""
+        there = np.zeros_like(self.margin, dtype=bool)
+        for kind, *nodes in self.cells:
+            if kind in kinds:
+                there[np.ix_(*(own[n] for own, n in zip(self.sets, nodes, strict=True)))] = True
+        return there
+
+
 def proof(leak=0.0, *, bent="relu", kind="leaves", near=1e-5):
     """A proof of the truth: cells are halved down to ones that are all right or all wrong ("leaves"), or counted by roots."""
     right, margin = truth(leak, bent)
-    cells, counts, sets = [], [], ([], [])
-    kinds = Counter()
-
-    def put(kind, parts, found=(0, 0, 0)):
-        cells.append([kind, *(_place(own, part) for own, part in zip(sets, parts, strict=True))])
-        counts.append(found)
-
-    def grow(parts):
-        m = margin[np.ix_(*parts)]
-        wrong, close = int((m < 0).sum()), int(((abs(m) < near) & (m != 0)).sum())
-        if kind == "open" and parts[0][0] == 0:
-            put(OPEN, parts)
-        elif kind == "counted" or (m.size == 1 and abs(m).min() < near):
-            put(COUNTED, parts, (int((m > 0).sum()), wrong, close))
-            for b, s in product(*parts):
-                if margin[b, s] < 0:
-                    kinds[LABELS[right[b, s]], LABELS[1 - right[b, s]]] += 1
-        elif (m >= near).all():
-            put(RIGHT, parts, (m.size, 0, 0))
-        elif (m <= -near).all():
-            put(WRONG, parts, (0, m.size, 0))
-        else:
-            side = int(len(parts[1]) > len(parts[0]))
-            put(SPLIT + side, parts)
-            for half in np.array_split(parts[side], 2):
-                grow([half if j == side else part for j, part in enumerate(parts)])
-
+    grown = Grown(margin, near, kind)
     base, source = groups()
     for b, s in product(range(2), repeat=2):
-        grow([np.flatnonzero(base == b), np.flatnonzero(source == s)])
-    tree = Tree(tuple(map(Members.of, sets)), np.array(cells, np.int32), np.array(counts, np.int64))
-    total = tree.counts.sum(0)
-    known = np.ones_like(margin, dtype=bool)
-    for open_cell in tree.cells[tree.cells[:, 0] == OPEN, 1:]:
-        known[np.ix_(*(own[n] for own, n in zip(sets, open_cell, strict=True)))] = False
-    first = min((tuple(map(int, x)) for x in np.argwhere(known & (margin < 0))), default=None)
-    outcome = Outcome(("high",), 64, int(total[0]), int(total[1]), int(total[2]), kinds, first, (8, 8), 3, 5)
+        grown.grow([np.flatnonzero(base == b), np.flatnonzero(source == s)])
+    counts = np.array(grown.counts, np.int64)
+    tree = Tree(tuple(map(Members.of, grown.sets)), np.array(grown.cells, np.int32), counts)
+    kinds = Counter((LABELS[e], LABELS[1 - e]) for e in right[grown.pairs(COUNTED) & (margin < 0)])
+    known = np.argwhere((margin < 0) & ~grown.pairs(OPEN)).tolist()
+    outcome = Outcome(("high",), 64, *counts.sum(0).tolist(), kinds, tuple(known[0]) if known else None, (8, 8), 3, 5)
     patched = Patched(joint(bent), ("high",), LABELS, lambda batch: entries())
     statement = Statement(("high",), patched, joint(bent), (), right, listed(algorithm), entries())
     return Proof(statement, outcome, tree, "enumeration" if kind == "counted" else "refinement", sides(leak))
@@ -187,7 +201,7 @@ def box_program():
 
 
 def box_proof(epsilon=0.125, deepest=3):
-    """The whole box is right up to an epsilon of 1/6; beyond, it is halved along the base's b, and what is near its ends stays open.
+    """Whole boxes are right up to an epsilon of 1/4; beyond, they are halved along the base's b, and their ends stay open.
 
     With all numbers within epsilon of the inputs' the source's part of z is off by epsilon, and so is b: |z| by twice that.
     """

@@ -92,7 +92,7 @@ def run(target: str, parameters: tuple[str, ...], seed: int, runs: Path, as_json
 @_target
 @_parameters
 @click.option(
-    "--budget", metavar="BUDGET", help='Of each proof: "30s", "10m", "2h" or "50000 bounds"; by default the claim\'s own.'
+    "--budget", metavar="BUDGET", help='Of a claim\'s proofs: "30s", "10m", "2h" or "50000 bounds"; by default the claim\'s own.'
 )
 @_seed
 @_runs
@@ -107,7 +107,7 @@ def prove(
 ) -> int:
     """Run the claims of FILE, or the claim NAME of it, and prove bounds on IIA over every pair of the domain.
 
-    A proof that was cut off goes on where it was when the same command is given again. Exit codes: 0 every set of variables is
+    A run that was killed goes on where it was when the same command is given again. Exit codes: 0 every set of variables is
     proved to have the IIA claimed and nothing sampled refutes the claim, 1 refuted, by a proof or by what was sampled, 4 neither;
     the others as of commute.
     """

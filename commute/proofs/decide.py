@@ -65,7 +65,7 @@ def decide(evidence: Sequence[Evidence], items: Sequence[Item], *, at_least: flo
 def _against(e: Evidence, at_least: float) -> str:
     """What refutes the claim."""
     if e.kind == "proof":
-        return f"{e.title}: {e.says}; the claim is {at_least}"
+        return f"{e.title}: IIA is proved to be at most {e.upper:.6f}, the claim is {at_least}"
     return f"{e.title}: IIA is at most {e.upper:.4f} ({e.count} right), the claim is {at_least}"
 
 

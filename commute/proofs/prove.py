@@ -13,8 +13,10 @@ from commute.causal.model import CausalModel
 from commute.errors import ClaimError, check, unknown
 from commute.models.network import Network
 from commute.proofs.programs.split import split
+from commute.proofs.proving.box_refinement import BoxGrowth
+from commute.proofs.proving.boxes import boxed
 from commute.proofs.proving.budget import Budget
-from commute.proofs.proving.certificate import Certificate, Proof, certificate_of
+from commute.proofs.proving.certificate import BoxProof, Certificate, Proof, certificate_of
 from commute.proofs.proving.growing import keep, kept, tree_of
 from commute.proofs.proving.hashing import digest, digest_of_alignment, digest_of_weights
 from commute.proofs.proving.posing import posed
@@ -35,6 +37,7 @@ def prove(
     *,
     variables: Sequence[str] | Sequence[Sequence[str]] | None = None,
     method: Method = "auto",
+    within: float | None = None,
     budget: Budget | str | float | None = None,
     executor: Executor | None = None,
     runs: str | Path | None = None,
@@ -53,6 +56,8 @@ def prove(
         variables: one set of them that is interchanged (`["left"]`), or several sets; None is every set, as `verify` takes them.
         method: "refinement" divides cells that bounds do not decide; "enumeration" evaluates every pair; "auto" refines, and
             evaluates what is left where bounds decide little and there are at most 2**31 pairs left.
+        within: prove it of all numbers that differ by at most so much from those that the network has of each base and source,
+            such as what `encode` returns or embeddings; IIA is then a share of their volume.
         budget: seconds, "10m", "50000 bounds" or a `Budget`, of all sets together; None is until all is decided.
         executor: of `concurrent.futures`, whose workers bound cells.
         runs: a folder in which the proof is kept, and continued where it was cut off.
@@ -68,11 +73,17 @@ def prove(
         raise ClaimError(unknown("method", method, METHODS))
     if executor is not None and not isinstance(executor, Executor):
         raise ClaimError(f"executor must be a concurrent.futures.Executor or None; given {executor!r}")
-    began, spent, proofs = time.monotonic(), 0, []
+    if within is not None and (executor is not None or runs is not None or method == "enumeration"):
+        raise ClaimError("a proof about boxes (within=) is by refinement in this process; leave out executor, runs and method")
+    began, spent = time.monotonic(), 0
+    proofs: list[Proof | BoxProof] = []
     for own in sets:
         left = Budget(max(allowed.seconds - (time.monotonic() - began), 1e-3), max(allowed.bounds - spent, 1))
         path = None if runs is None else _file(Path(runs), algorithm, network, alignment, own, method)
-        proofs.append(_proved(algorithm, network, alignment, own, method, left, executor, path, on_event))
+        if within is not None:
+            proofs.append(_boxes(algorithm, network, alignment, own, within, left, on_event))
+        else:
+            proofs.append(_proved(algorithm, network, alignment, own, method, left, executor, path, on_event))
         spent += proofs[-1].outcome.bounds + proofs[-1].outcome.evaluated
     return certificate_of(algorithm, network, alignment, proofs)
 
@@ -115,6 +126,25 @@ def _proved(
     sides = split(statement.patched.program).sides
     evaluated = all(e.kind == COUNTED for e in growth.entries.values())
     return Proof(statement, growth.outcome(), tree_of(growth), "enumeration" if evaluated else "refinement", sides)
+
+
+def _boxes(
+    algorithm: CausalModel,
+    network: Network,
+    alignment: Alignment,
+    variables: tuple[str, ...],
+    within: float,
+    budget: Budget,
+    on_event: OnEvent,
+) -> BoxProof:
+    """The proof about all numbers near those of the inputs."""
+
+    def tell(growth: BoxGrowth) -> None:
+        found = growth.outcome()
+        on_event(ProofAdvanced(variables, float(found.lower), float(found.upper), found.bounds, found.evaluated))
+
+    statement, outcome, tree = boxed(algorithm, network, alignment, variables, within=within, budget=budget, on_round=tell)
+    return BoxProof(statement.patched, statement.entries, within, outcome, tree)
 
 
 def _teller(path: Path | None, on_event: OnEvent) -> Callable[[Growth], None]:

@@ -10,7 +10,7 @@ import numpy as np
 
 from commute.recheck.reading import Array, canonical, demand, same
 
-_MOST = 2**28  # answers of a statement
+_MOST = 2**26  # answers of a statement
 
 
 @dataclass(frozen=True)
@@ -36,6 +36,7 @@ class Algorithm:
         equations = {}
         for v in record["variables"]:
             demand(v["name"] not in labels and v["labels"], f"the variable {v['name']!r} is there twice, or has no labels")
+            demand(v["table"] is not None or v["parents"] == [], f"the input {v['name']!r} has parents")
             if v["table"] is not None:
                 table = tensors[v["table"]]
                 same(f"the shape of {v['name']!r}'s table", list(table.shape), [len(labels[p]) for p in v["parents"]])

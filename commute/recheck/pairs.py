@@ -75,10 +75,9 @@ class Pairs:
     def of(cls, record: Mapping[str, Any], tensors: Mapping[str, Array], algorithm: Algorithm, work: Work) -> "Pairs":
         """The statement of a record, and its programs, groups and tree checked."""
         labels, entries = record["labels"], tensors[record["entries"]]
+        fits = is_matrix(entries) and len(entries) == algorithm.size
+        demand(fits, f"there are {len(entries)} entries of {algorithm.size} inputs")
         groups, expected = algorithm.answers(record["variables"], labels)
-        demand(
-            is_matrix(entries) and len(entries) == algorithm.size, f"there are {len(entries)} entries of {algorithm.size} inputs"
-        )
         sides = [Program.of(x, tensors, [entries.shape[1]], record) for x in record["sides"]]
         same("the number of programs of sides", len(sides), len(groups))
         widths = {side.steps[-1].width for side in sides}
@@ -207,14 +206,14 @@ class Pairs:
         first = tuple(int(m[0]) for m in members)
         demand(
             certain or found.claim == COUNTED,
-            f"rounding may change the answer of {first}, in a cell that is all {NAMES[found.claim]}",
+            f"rounding may change the answer of {first}, in a cell that is {NAMES[found.claim]}",
         )
         before = found.right + found.wrong
         self._exactly(members, found, _BITS)
         found.within += 0 if certain else found.right + found.wrong - before
 
     def _exactly(self, members: Sequence[Array], found: Found, bits: Sequence[int]) -> None:
-        """Decide pairs in exact arithmetic. Of those whose best scores are equal none is right; they are wrong if another's is above."""
+        """Decide pairs in exact arithmetic. Where the best scores are equal none is right; another above it is wrong."""
         with ctx.workprec(bits[0]):
             alike = [_alike([p.run([exactly(self.entries[m])])]) for p, m in zip(self.sides, members, strict=True)]
             for each in product(*(range(len(rows)) for rows, _ in alike)):

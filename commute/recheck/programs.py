@@ -147,7 +147,7 @@ def _affine(record: Mapping[str, Any], tensors: Mapping[str, Array], widths: Seq
 def _roundings(rows: Array) -> int:
     """How many roundings there are at least on the way of a summand, where sums may be taken in any order."""
     inexact = (rows[:, :-1] != 0) & (np.abs(np.frexp(rows[:, :-1])[0]) != 0.5)  # noqa: PLR2004  # products with other than ±2^k
-    return int(np.maximum((rows != 0).sum(1) - 1, 0).max() + inexact.any())
+    return int((np.maximum((rows != 0).sum(1) - 1, 0) + inexact.any(1)).max())
 
 
 def _matrix(record: Mapping[str, Any], tensors: Mapping[str, Array], shape: tuple[int, int]) -> Array:

@@ -28,7 +28,7 @@ def demand(condition: object, told: str) -> None:
 
 def same(what: str, found: Any, expected: Any) -> None:
     """Reject unless something found is what is expected."""
-    demand(type(found) is type(expected) and found == expected, f"{what} is {found!r}; expected {expected!r}")
+    demand(repr(found) == repr(expected), f"{what} is {found!r}; expected {expected!r}")
 
 
 def text(x: Fraction) -> str:

@@ -9,6 +9,7 @@ from typing import Any
 import matplotlib as mpl
 import networkx as nx
 from matplotlib.figure import Figure
+from matplotlib.ticker import NullFormatter
 
 from commute.proofs.shown import FittedDims, ProvedAt, Variable
 
@@ -68,7 +69,11 @@ def curve_svg(curve: Sequence[FittedDims], at_least: float) -> str:
 
 def proof_svg(work: Sequence[ProvedAt], at_least: float) -> str:
     """The bounds on IIA that were known after so much work, and the claimed IIA as a line."""
-    done, lower, upper = [1, *(max(p.done, 1) for p in work)], [0.0, *(p.lower for p in work)], [1.0, *(p.upper for p in work)]
+    most = max(10.0, 1.5 * work[-1].done) if work else 10.0
+    begun, ended = ProvedAt(1, 0.0, 1.0), work[-1:]
+    known = (begun, *work, *ended)
+    lower, upper = [p.lower for p in known], [p.upper for p in known]
+    done = [1, *(max(p.done, 1) for p in work), *(most for _ in ended)]
     with _figure(6.4, 2.4) as (figure, svg):
         axes = figure.add_subplot()
         axes.axhline(at_least, color=_INK, linewidth=1, linestyle="--")
@@ -76,7 +81,9 @@ def proof_svg(work: Sequence[ProvedAt], at_least: float) -> str:
         for bound in (lower, upper):
             axes.step(done, bound, where="post", color=_ALIGNED)
         axes.set_xscale("log")
-        axes.set_xlim(1, max(2, done[-1]))
+        axes.set_xlim(1, most)
+        axes.xaxis.set_major_formatter(lambda x, _: f"{x:,.0f}")
+        axes.xaxis.set_minor_formatter(NullFormatter())
         axes.set_ylim(-0.03, 1.03)
         axes.set_yticks([0, 0.25, 0.5, 0.75, 1])
         axes.set_xlabel("cells bounded and pairs evaluated")

@@ -78,8 +78,10 @@ def test_a_proof_refutes_where_too_few_pairs_were_drawn_to(leaky):
     assert made(leaky, battery=("interchange",), **options).verify().status == "inconclusive"
     verdict = made(leaky, **options).verify()
     assert verdict.status == "refuted"
-    assert all("every pair: IIA in [" in reason or "every pair: IIA = " in reason for reason in verdict.reasons)
-    assert f"{right:,} of {total:,} pairs are right" in verdict.reasons[0]
+    assert verdict.reasons[0].startswith(f"left: every pair: IIA is proved to be at most {right / total:.6f}, the claim is 0.")
+    assert all("every pair" in reason for reason in verdict.reasons)
+    assert f"exact: left: every pair: {verdict.proofs[0].says}" in str(verdict)
+    assert f"{right:,} of {total:,} pairs are right" in verdict.proofs[0].says
 
 
 def test_the_first_wrong_pair_is_a_counterexample_where_none_was_drawn(leaky):

@@ -482,7 +482,7 @@ def test_a_site_that_never_fires_is_an_error():
         ({"n": 0}, "n must be a whole number of at least 1; given 0"),
         (
             {"battery": ["interchange", "zz"]},
-            "no item of the battery 'zz'; there is .*, stability, counterexample search$",
+            "no item of the battery 'zz'; there is .*, stability, counterexample search, proof$",
         ),
         ({"battery": "standart"}, "no battery 'standart'; did you mean 'standard'"),
         ({"alignment": cm.Alignment({"lft": cm.Feature(planted.SITE)})}, "no variable 'lft'; did you mean 'left'"),

@@ -56,7 +56,10 @@ def test_a_chart_has_both_bounds_against_work_on_a_logarithmic_scale():
     work = [ProvedAt(10**i, i / 10, 1 - i / 20) for i in range(5)]
     drawn = proof_svg(work, 0.95)
     ET.fromstring(drawn)
-    assert {"cells bounded and pairs evaluated", "bounds on IIA"} <= set(re.findall(r">([^<>]+)</text>", drawn))
+    assert {"cells bounded and pairs evaluated", "bounds on IIA", "1", "100", "10,000"} <= set(
+        re.findall(r">([^<>]+)</text>", drawn)
+    )
+    assert "mathdefault" not in drawn + proof_svg(work[:1], 0.95) + proof_svg([], 0.95)
     assert "currentColor" in drawn
     assert drawn == proof_svg(work, 0.95)
     assert (

@@ -1,6 +1,6 @@
 """Bounding boxes: whether all of a box is right, or all of it wrong, or along which coordinate to halve it."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator
 from dataclasses import dataclass
 from typing import Literal
 
@@ -9,25 +9,23 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Column
-from commute.proofs.enclosures.backward import Relaxed, relax
+from commute.proofs.enclosures.backward import Bound, relax
 from commute.proofs.enclosures.domains import Box
 from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.rounding import stored
 from commute.proofs.programs.evaluate import values
-from commute.proofs.programs.program import Program, taken
-from commute.proofs.proving.splitting import loosest
+from commute.proofs.programs.program import Program
 
 _AT_ONCE = 2**22  # numbers that the widest step of a batch of boxes makes
-RULE = "coef"
 
 
 @dataclass(frozen=True)
-class Found:
+class FoundOfBox:
     """What a bound says of a box.
 
     Attributes:
         every: whether all of it is right, or all of it wrong; None where neither is known.
-        along: then the coordinate to halve; -1 where none is left that can be.
+        along: then the coordinate to halve; -1 where there is none.
     """
 
     every: Literal["right", "wrong"] | None
@@ -35,74 +33,58 @@ class Found:
 
 
 @torch.no_grad()
-def bounded(program: Program, boxes: Interval, choices: Column, open_: Tensor) -> list[Found]:
-    """Bound boxes.
+def bounded_boxes(program: Program, boxes: Interval, choices: Column, divisible: Tensor) -> list[FoundOfBox]:
+    """Bound boxes: each is proved right, proved wrong, or divided.
+
+    What the middle of a box answers is what there is to prove of it.
 
     Args:
-        program: from all coordinates, as one input, to scores.
-        boxes: bounds of each coordinate, [boxes, width].
+        program: from one or more inputs to scores.
+        boxes: bounds of each number of all inputs, one input after another, [boxes, width].
         choices: the right choice of each, [boxes].
-        open_: which coordinates may be halved, [boxes, width] of bool.
+        divisible: which coordinates may be halved, [boxes, width] of bool.
     """
     center, radius = boxes.ball()
-    chosen = values(program, [center])[-1].argmax(1).numpy()
-    found: list[Found | None] = [None] * len(choices)
+    parts = list(zip(*(torch.split(x, list(program.inputs), 1) for x in (center, radius)), strict=True))
+    scores = values(program, [middle for middle, _ in parts])[-1]
+    chosen = scores.argmax(1).numpy()
+    found: dict[int, FoundOfBox] = {}
+    for right, places in _batches(program, chosen == choices):
+        rows = _margins(choices[places], chosen[places], scores.shape[1], right=right)
+        bound = relax(program, [Box(c[places], r[places]) for c, r in parts], stored(program)).lower(rows)
+        decided = (bound.lower > 0).all(1).tolist()
+        along = _longest(bound, radius[places], divisible[places]).tolist()
+        for place, shown, coordinate in zip(places.tolist(), decided, along, strict=True):
+            found[place] = FoundOfBox("right" if right else "wrong") if shown else FoundOfBox(None, coordinate)
+    return [found[place] for place in range(len(choices))]
+
+
+def _batches(program: Program, right: Column) -> Iterator[tuple[bool, Column]]:
+    """Places of boxes that are bounded together, alike in what there is to prove."""
     size = max(1, _AT_ONCE // max(program.widths) ** 2)
-    for right in (True, False):
-        places = np.flatnonzero((chosen == choices) == right)
-        for start in range(0, len(places), size):
-            own = places[start : start + size]
-            rows = _margins(choices[own], program.widths[-1]) if right else _over(chosen[own], choices[own], program.widths[-1])
-            relaxed = relax(program, [Box(center[own], radius[own])], stored(program))
-            for place, one in zip(own, _found(relaxed, rows, radius[own] * open_[own], right=right), strict=True):
-                found[place] = one
-    return [one for one in found if one is not None]
+    for kind in (True, False):
+        places = np.flatnonzero(right == kind)
+        yield from ((kind, places[start : start + size]) for start in range(0, len(places), size))
 
 
-def _found(relaxed: Relaxed, rows: Tensor, radius: Tensor, *, right: bool) -> list[Found]:
-    bound = relaxed.lower(rows)
-    each, worst = torch.arange(len(rows)), bound.lower.argmin(1)
-    decided = (bound.lower > 0).all(1)
-    coef = bound.coefficients[0][each, worst].abs() * radius
-    if RULE == "coef":
-        score = coef
-    elif RULE == "loosest":
-        score = loosest(relaxed, rows[each, worst][:, None]).abs() * radius
-    else:
-        score = weighted(relaxed, rows[each, worst][:, None], RULE) * radius + 1e-6 * coef
-    score = torch.where(score.amax(1, keepdim=True) > 0, score, radius)
-    along = torch.where(score.amax(1) > 0, score.argmax(1), -1)
-    return [Found(("right" if right else "wrong") if d else None, -1 if d else a) for d, a in zip(decided.tolist(), along.tolist())]
-
-
-def weighted(relaxed, rows, rule):
-    from commute.proofs.proving.splitting import _losses
-
-    losses = _losses(relaxed, rows)
-    score = torch.zeros(len(rows), relaxed.program.inputs[0], dtype=torch.float64)
-    for v, loss in losses.items():
-        if not bool((loss > 0).any()):
-            continue
-        w = taken(relaxed.program.steps[v - 1])[0]
-        k = min(int(rule.split(":")[1]), loss.shape[1])
-        top, which = loss.topk(k, 1)
-        number = torch.nn.functional.one_hot(which, loss.shape[1]).double()
-        c = relaxed.back(w, number).coefficients[0].abs()
-        rng = (relaxed.ranges[w].upper - relaxed.ranges[w].lower).gather(1, which).clamp(min=1e-30)
-        if rule.startswith("rel"):
-            score += torch.einsum("ck,ckw->cw", top / rng, c)
-        elif rule.startswith("raw"):
-            score += torch.einsum("ck,ckw->cw", top, c)
-    return score
-
-
-def _margins(choice: Column, choices: int) -> Tensor:
-    """Of each right choice over every other, which are all positive where a box is right, [boxes, choices - 1, choices]."""
+def _margins(choice: Column, chosen: Column, choices: int, *, right: bool) -> Tensor:
+    """What is to be positive, [boxes, rows, choices]: the right choice over every other, or the one made over the right one."""
     unit = torch.eye(choices, dtype=torch.float64)
-    return torch.stack([unit[c] - torch.cat([unit[:c], unit[c + 1 :]]) for c in choice])
+    if not right:
+        return (unit[chosen] - unit[choice])[:, None]
+    others = torch.from_numpy(np.arange(choices) != choice[:, None])
+    rest = unit.expand(len(choice), -1, -1)[others].reshape(len(choice), choices - 1, choices)
+    return unit[choice][:, None] - rest
 
 
-def _over(chosen: Column, choice: Column, choices: int) -> Tensor:
-    """The margin of the choice made over the right one, [boxes, 1, choices]."""
-    unit = torch.eye(choices, dtype=torch.float64)
-    return (unit[chosen] - unit[choice])[:, None]
+def _longest(bound: Bound, radius: Tensor, divisible: Tensor) -> Tensor:
+    """The coordinate along which the least bound of each box varies most, [boxes]; where it varies along none, the widest.
+
+    -1 where none can be halved that ranges over more than one number.
+    """
+    worst = bound.lower.argmin(1)
+    own = torch.cat([c[torch.arange(len(worst)), worst] for c in bound.coefficients], 1)
+    radius = torch.where(divisible, radius, 0.0)
+    varies = (own.abs() * radius).nan_to_num(torch.inf)
+    varies = torch.where(varies.amax(1, keepdim=True) > 0, varies, radius)
+    return torch.where(varies.amax(1) > 0, varies.argmax(1), -1)

@@ -4,12 +4,12 @@ import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
-from heapq import heapify, heappop, heappush
+from heapq import heappop, heappush
+from math import prod
 
 import numpy as np
-import torch
 
-from commute.proofs.proving.box_bounding import Found, bounded
+from commute.proofs.proving.box_bounding import bounded_boxes
 from commute.proofs.proving.box_statement import BoxStatement, Part, Path
 from commute.proofs.proving.budget import Budget
 from commute.proofs.proving.outcome import Outcome, Work
@@ -75,9 +75,7 @@ class BoxGrowth:
         return BoxTree(np.array([(e.kind, e.along) for e in entries], dtype=np.int32).reshape(-1, 2))
 
 
-def refine_boxes(
-    growth: BoxGrowth, *, budget: Budget, on_round: Callable[[BoxGrowth], None] = lambda growth: None
-) -> None:
+def refine_boxes(growth: BoxGrowth, *, budget: Budget, on_round: Callable[[BoxGrowth], None] = lambda _: None) -> None:
     """Bound and halve boxes until all is decided, or the budget is spent.
 
     Where a box holds both right and wrong answers, ever smaller parts between them stay open: only the budget ends that.
@@ -89,9 +87,8 @@ def refine_boxes(
     """
     began = time.monotonic()
     done = growth.work[-1] if growth.work else Work(right=Fraction(), wrong=Fraction())
-    heap = [(len(path), path) for path, e in growth.entries.items() if e.kind == OPEN and not e.last]
-    heapify(heap)
-    roots = int(np.prod(growth.statement.shape))
+    heap = sorted((len(path), path) for path, e in growth.entries.items() if e.kind == OPEN and not e.last)
+    roots = prod(growth.statement.shape)
     while heap and time.monotonic() - began < budget.seconds and done.bounds + done.evaluated < budget.bounds:
         parts = [growth.entries[heappop(heap)[1]].part for _ in range(min(_AT_ONCE, len(heap)))]
         for entry in _divided(growth.statement, parts):
@@ -113,8 +110,8 @@ def refine_boxes(
 def _divided(statement: BoxStatement, parts: Sequence[Part]) -> Iterator[BoxEntry]:
     """Parts that a bound decides, and those that it does not with their halves."""
     choices = np.array([statement.choice(p.path[0]) for p in parts])
-    divisible = torch.stack([p.divisible for p in parts])
-    for part, found in zip(parts, bounded(statement.program, statement.interval(parts), choices, divisible), strict=True):
+    bounds = bounded_boxes(statement.patched.program, statement.interval(parts), choices, statement.divisible(parts))
+    for part, found in zip(parts, bounds, strict=True):
         if found.every is not None:
             yield BoxEntry(RIGHT if found.every == "right" else WRONG, part)
         elif found.along < 0:

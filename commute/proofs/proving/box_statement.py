@@ -1,9 +1,8 @@
 """Statements about boxes: what is to be proved of all numbers near those of some inputs."""
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from functools import cached_property
-from itertools import product
+from math import prod
 
 import numpy as np
 import torch
@@ -13,8 +12,6 @@ from commute.causal.batches import Batch
 from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.rounding import down, up
 from commute.proofs.programs.patched import Patched
-from commute.proofs.programs.program import Program
-from commute.proofs.proving.joining import joined
 from commute.proofs.proving.statement import Answers
 
 Path = tuple[int, ...]
@@ -45,17 +42,13 @@ class Part:
         below[along] = above[along] = (self.lower[along] + self.upper[along]) / 2
         return Part((*self.path, 0), self.lower, below), Part((*self.path, 1), above, self.upper)
 
-    @property
-    def divisible(self) -> Tensor:
-        """Coordinates that can be halved, [width] of bool."""
-        return self.upper - self.lower > _FINEST
-
 
 @dataclass(frozen=True, eq=False)
 class BoxStatement:
     """That interchanging variables gives the algorithm's answer for all numbers near those of each base and each source.
 
-    The answer is that for the input in the middle of a box. Coordinates range without regard to each other, over all real numbers.
+    The answer is that for the inputs in the middle of a box. Coordinates range without regard to each other, over the
+    real numbers.
 
     Attributes:
         variables: that are interchanged.
@@ -78,11 +71,6 @@ class BoxStatement:
         """Inputs of each side, base first. Each combination has a box, the last side fastest."""
         return (len(self.entries),) * (1 + len(self.variables))
 
-    @cached_property
-    def program(self) -> Program:
-        """The network after the interchange, with the entries of all sides as one input."""
-        return joined(self.patched.program)
-
     def places(self, root: int) -> tuple[int, ...]:
         """The inputs of a box, base first."""
         return tuple(int(i) for i in np.unravel_index(root, self.shape))
@@ -99,13 +87,16 @@ class BoxStatement:
     def roots(self) -> Iterator[Part]:
         """The whole boxes."""
         one = torch.ones(self.entries.shape[1] * len(self.shape), dtype=torch.float64)
-        for root, _ in enumerate(product(*map(range, self.shape))):
-            yield Part((root,), -one, one)
+        return (Part((root,), -one, one) for root in range(prod(self.shape)))
 
-    def interval(self, parts: list[Part]) -> Interval:
+    def divisible(self, parts: Sequence[Part]) -> Tensor:
+        """Coordinates of some parts that can be halved, [parts, width] of bool: none where a box is a point."""
+        return torch.stack([p.upper - p.lower for p in parts]) > (_FINEST if self.epsilon else torch.inf)
+
+    def interval(self, parts: Sequence[Part]) -> Interval:
         """Bounds of all coordinates of some parts, [parts, width], rounded outward."""
         center = torch.stack([self.center(p.path[0]) for p in parts])
         lower, upper = (torch.stack([getattr(p, end) for p in parts]) for end in ("lower", "upper"))
-        if not self.epsilon:
+        if not self.epsilon:  # a point, which rounding outward would make a box
             return Interval(center, center)
         return Interval(down(center + down(lower * self.epsilon)), up(center + up(upper * self.epsilon)))

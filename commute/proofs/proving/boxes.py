@@ -1,12 +1,10 @@
 """Boxes: what is claimed of all numbers near those of some inputs."""
 
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass
 from math import isfinite
 from typing import Any
 
 import numpy as np
-from torch import Tensor
 
 from commute.alignments.alignment import Alignment
 from commute.alignments.spec import undefined
@@ -15,7 +13,7 @@ from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, ModelError, check, unknown
 from commute.models.network import Network
-from commute.proofs.programs.patched import Patched, patched_program
+from commute.proofs.programs.patched import patched_program
 from commute.proofs.proving.box_refinement import BoxGrowth, refine_boxes
 from commute.proofs.proving.box_statement import BoxStatement
 from commute.proofs.proving.budget import Budget
@@ -37,7 +35,7 @@ def boxed(
     within: float,
     budget: Budget,
     near: Near | None = None,
-    on_round: Callable[[BoxGrowth], None] = lambda growth: None,
+    on_round: Callable[[BoxGrowth], None] = lambda _: None,
 ) -> tuple[BoxStatement, Outcome, BoxTree]:
     """What can be proved, for all numbers near those of each base and each source, of interchanging variables.
 
@@ -105,7 +103,9 @@ def _settings(algorithm: CausalModel, near: Near) -> Batch:
         columns = near if isinstance(near, Mapping) else {v: [x[v] for x in near] for v in algorithm.inputs}
         found, rows, _ = algorithm.columns({v: as_column(x) for v, x in columns.items()})
     except (ModelError, KeyError, TypeError) as error:
-        raise ClaimError(f"near= must have settings of {', '.join(algorithm.inputs)}, as columns or one by one: {error}") from error
+        raise ClaimError(
+            f"near= must have settings of {', '.join(algorithm.inputs)}, as columns or one by one: {error}"
+        ) from error
     return {v: np.broadcast_to(found[v], rows) for v in algorithm.inputs}
 
 
@@ -118,7 +118,7 @@ def _problems(
         problems.append(f"variables must name at least one variable, each once; given {list(variables)!r}")
     if len(algorithm.outputs) != 1:
         problems.append(f"the algorithm must have one output; it has {', '.join(algorithm.outputs)}")
-    if isinstance(within, bool) or not isinstance(within, (int, float)) or not 0 <= within or not isfinite(within):
+    if isinstance(within, bool) or not isinstance(within, (int, float)) or within < 0 or not isfinite(within):
         problems.append(f"within must be a finite number of at least 0; given {within!r}")
     if near is None and not Inputs(algorithm).finite:
         problems.append("its inputs cannot be listed; give near=, a batch of inputs, the settings whose boxes are meant")

@@ -2,7 +2,6 @@
 
 from collections import Counter
 from collections.abc import Callable, Sequence
-from dataclasses import dataclass
 from functools import lru_cache
 from math import isfinite, prod
 
@@ -11,10 +10,10 @@ import torch
 
 from commute.causal.batches import Column
 from commute.proofs.proving.cells import Cell
+from commute.proofs.proving.choosing import Chosen
 from commute.proofs.proving.decisions import Decisions, Sum, summed, weights_of
-from commute.proofs.proving.floats import Floats, expected_of
+from commute.proofs.proving.floats import expected_of
 from commute.proofs.proving.outcome import Outcome
-from commute.proofs.proving.redo import Redo
 from commute.proofs.proving.statement import Statement
 from commute.proofs.proving.tiles import Tile, tiles
 
@@ -42,8 +41,8 @@ def enumerated(
         exactly: evaluations in exact arithmetic at most; pairs that would need more are left undecided.
         on_progress: is told how many pairs of classes are decided, and of how many.
     """
-    floats, redo = Floats.chosen(statement), Redo.of(statement)
-    redo.exact.left = exactly
+    chosen = Chosen.of(statement)
+    chosen.redo.exact.left = exactly
     found = Sum()
     left: list[Column] = []
     done, classes = 0, tuple(len(side.count) for side in statement.sides)
@@ -52,10 +51,10 @@ def enumerated(
         together = np.concatenate([np.zeros((0, len(classes)), dtype=np.int64), *left])
         left.clear()
         expected = expected_of(statement, together)
-        found.add(expected, redo.decided(together, expected))
+        found.add(expected, chosen.redo.decided(together, expected))
 
-    for tile in tiles(statement, floats.rows, max(1, block // max(statement.joint.widths))):
-        near = _decided(statement, floats, tile, found)
+    for tile in tiles(statement, chosen.floats.rows, max(1, block // max(statement.joint.widths))):
+        near = _decided(statement, chosen, tile, found)
         if len(near):
             left.append(near)
         if sum(map(len, left)) >= _KEPT:
@@ -79,39 +78,30 @@ def enumerated(
     )
 
 
-def _decided(statement: Statement, floats: Floats, tile: Tile, found: Sum) -> Column:
+def _decided(statement: Statement, chosen: Chosen, tile: Tile, found: Sum) -> Column:
     """Add up the pairs of a tile that floating point decides; returns the classes of the others, [pairs, sides]."""
-    if not isfinite(floats.least):
+    floats = chosen.floats
+    if not isfinite(chosen.sure):
         return tile.classes(np.arange(tile.size))
     room = floats.columns.room(tile.size)
     tile.fill(room[0])
     margins, scores = floats.margins(room, tile.expected)
     found.right += tile.pairs
-    if float(margins.min()) > floats.least:
+    if float(margins.min()) > floats.every:
         return np.zeros((0, len(statement.sides)), dtype=np.int64)
-    places = (margins > floats.least).logical_not_().nonzero()[:, 0]
+    places = (margins > floats.every).logical_not_().nonzero()[:, 0]
     classes, expected = tile.classes(places.numpy()), tile.expected_of(places.numpy())
-    weights = weights_of(statement, classes)
-    found.right -= int(weights.sum())
-    wrong = (margins[places] < -floats.least).numpy()
-    own = torch.from_numpy(wrong)
-    answered = floats.answered(scores, places[own], torch.from_numpy(expected[wrong]))
-    missed = Decisions.none(statement, classes[wrong])
-    missed.set(np.arange(len(answered)), np.zeros(len(answered), dtype=bool), weights[wrong], answered, within=False)
-    found.add(expected[wrong], missed)
-    left: Column = classes[~wrong]
-    return left
-
-
-@dataclass(frozen=True, eq=False)
-class _Prepared:
-    floats: Floats
-    redo: Redo
+    some = Decisions.none(statement, classes)
+    found.right -= int(weights_of(statement, classes).sum())
+    left = chosen.decide(np.arange(len(places)), classes, expected, margins[places], scores[:, places], some)
+    found.add(expected, some)
+    others: Column = classes[left]
+    return others
 
 
 @lru_cache(maxsize=1)
-def _prepared(statement: Statement) -> _Prepared:
-    return _Prepared(Floats.chosen(statement), Redo.of(statement))
+def _chosen(statement: Statement) -> Chosen:
+    return Chosen.of(statement)
 
 
 @torch.no_grad()
@@ -126,45 +116,31 @@ def counted(statement: Statement, cells: Sequence[Cell], *, exactly: int = _EXAC
     Returns:
         The counts of each cell, in the order of cells; choices in `kinds` are places among the scores.
     """
-    known = _prepared(statement)
-    known.redo.exact.left = exactly
+    chosen = _chosen(statement)
+    chosen.redo.exact.left = exactly
     classes, ends = _pairs([cell.sides for cell in cells], len(statement.sides))
     expected = expected_of(statement, classes)
     found = Decisions.none(statement, classes)
-    left = np.arange(len(classes))
-    if isfinite(known.floats.least):
-        block = max(1, _BLOCK // max(statement.joint.widths))
-        left = np.concatenate([left[:0], *(_in_floats(statement, known.floats, x, classes, expected, found) for x in _split(left, block))])
-    if len(left):
-        found.take(left, known.redo.decided(classes[left], expected[left]))
+    left = [np.zeros(0, dtype=np.int64)]
+    block = max(1, _BLOCK // max(statement.joint.widths))
+    for places in np.split(np.arange(len(classes)), range(block, len(classes), block)):
+        if isfinite(chosen.sure):
+            margins, scores = chosen.floats.margins_of(classes[places], expected[places])
+            left.append(chosen.decide(places, classes[places], expected[places], margins, scores, found))
+        else:
+            left.append(places)
+    others = np.concatenate(left)
+    found.take(others, chosen.redo.decided(classes[others], expected[others]))
     return summed(expected, found, ends.tolist())
-
-
-def _split(places: Column, size: int) -> list[Column]:
-    return [places[i : i + size] for i in range(0, len(places), size)]
-
-
-def _in_floats(
-    statement: Statement, floats: Floats, places: Column, classes: Column, expected: Column, found: Decisions
-) -> Column:
-    """Decide some pairs that floating point decides; returns the places of the others."""
-    own = expected[places]
-    margins, scores = floats.margins_of(classes[places], own)
-    right, wrong = (margins > floats.least).numpy(), (margins < -floats.least).numpy()
-    sure = np.flatnonzero(right | wrong)
-    answered = floats.answered(scores, torch.from_numpy(sure), torch.from_numpy(own[sure]))
-    kept = places[sure]
-    found.set(kept, right[sure], weights_of(statement, classes[kept]), answered, within=False)
-    left: Column = places[~(right | wrong)]
-    return left
 
 
 def _pairs(cells: Sequence[Sequence[Column]], sides: int) -> tuple[Column, Column]:
     """All pairs of classes of cells, [pairs, sides], the last side fastest, and where each cell ends among them."""
     sizes = np.array([[len(own) for own in cell] for cell in cells], dtype=np.int64).reshape(-1, sides)
-    ends = np.cumsum(sizes.prod(1))
-    cell = np.repeat(np.arange(len(sizes)), sizes.prod(1))
-    within = np.arange(len(cell)) - np.concatenate([ends[:0], [0], ends])[cell]
+    each = sizes.prod(1)
+    ends: Column = np.cumsum(each)
+    cell = np.repeat(np.arange(len(sizes)), each)
+    within = np.arange(len(cell)) - (ends - each)[cell]
     classes = np.empty((len(cell), sides), dtype=np.int64)
     for side in reversed(range(sides)):
         flat = np.concatenate([np.zeros(0, dtype=np.int64), *(own[side] for own in cells)])

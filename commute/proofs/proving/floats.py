@@ -12,7 +12,7 @@ from torch import Tensor
 from commute.causal.batches import Column
 from commute.proofs.enclosures.domains import Box
 from commute.proofs.enclosures.ranges import Interval
-from commute.proofs.enclosures.rounding import TINY, UNIT, Arithmetic, stored
+from commute.proofs.enclosures.rounding import EXACT, TINY, UNIT, Arithmetic, stored
 from commute.proofs.programs.evaluate import values
 from commute.proofs.programs.program import Affine, Program, Step
 from commute.proofs.programs.split import Split
@@ -20,11 +20,8 @@ from commute.proofs.proving.columns import Columns
 from commute.proofs.proving.hoisting import hoisted
 from commute.proofs.proving.roundoff import off
 from commute.proofs.proving.statement import Statement
-from commute.runs.seeds import stream
 
 _TWO = 2  # choices, of which one number tells which is ahead
-_DRAWN = 2**12  # pairs on which an arithmetic is tried
-_LEFT = 1 / 16  # of them that may be left undecided by the faster one
 _AT_ONCE = 2**12  # rows
 _UP = 1 + 2.0**-20
 _FLOAT64 = Arithmetic(UNIT, TINY)
@@ -34,45 +31,35 @@ _FLOAT64 = Arithmetic(UNIT, TINY)
 class Floats:
     """Evaluates pairs in floating point.
 
-    Where a computed margin is beyond `least`, its sign is that of the exact margin, and of every way to round the network: `least`
-    holds what the evaluation may be off and what the network's own arithmetic may be off, the sides' radii among it.
-
     Attributes:
         columns: the joint program, and where there are two choices the difference of their scores.
         choices: how many there are.
         rows: what each class of each side brings, [classes, width].
-        least: the margin; infinite where nothing is known.
+        exact: the sign of a computed margin beyond this is that of the exact margin; infinite where it is not known.
+        every: beyond this it is the sign for every way to round the network as well.
     """
 
     columns: Columns
     choices: int
     rows: tuple[Tensor, ...]
-    least: float
+    exact: float
+    every: float
 
     @classmethod
-    def of(cls, statement: Statement, dtype: torch.dtype) -> "Floats":
-        """Prepared for a statement."""
+    def of(cls, statement: Statement, dtype: torch.dtype, exactly: Sequence[Box]) -> "Floats":
+        """Prepared for a statement, in an arithmetic.
+
+        Args:
+            statement: what is claimed.
+            dtype: of the arithmetic.
+            exactly: of each side where the exact values of its classes are.
+        """
         choices = statement.joint.widths[-1]
         parts = hoisted(statement.joint, len(statement.sides))
         program = _difference(parts.joint) if choices == _TWO else parts.joint
-        rows = tuple(_rows(own, side.center) for own, side in zip(parts.sides, statement.sides, strict=True))
-        least = _least(statement, Split(parts.sides, program), rows, dtype)
-        return cls(Columns.of(program, dtype), choices, tuple(x.to(dtype) for x in rows), least)
-
-    @classmethod
-    def chosen(cls, statement: Statement) -> "Floats":
-        """In the faster arithmetic that decides nearly all pairs, or else in the one that decides more of those drawn."""
-        drawn = stream(0, "proofs", "proving", "floats")
-        classes = np.stack([drawn.integers(len(side.count), size=_DRAWN) for side in statement.sides], 1)
-        expected = expected_of(statement, classes)
-        tried: list[tuple[float, Floats]] = []
-        for dtype in (torch.float32, torch.float64):
-            made = cls.of(statement, dtype)
-            left = float((made.margins_of(classes, expected)[0].abs() > made.least).logical_not().double().mean())
-            if left <= _LEFT:
-                return made
-            tried.append((left, made))
-        return min(tried, key=lambda one: one[0])[1]
+        rows = tuple(_rows(own, box.center) for own, box in zip(parts.sides, exactly, strict=True))
+        bounds = _bounds(statement, Split(parts.sides, program), exactly, rows, dtype)
+        return cls(Columns.of(program, dtype), choices, tuple(x.to(dtype) for x in rows), *bounds)
 
     def margins(self, room: list[Tensor], expected: int | Tensor) -> tuple[Tensor, Tensor]:
         """From a room whose first value was filled the margins of the expected choice over every other, and the scores.
@@ -141,27 +128,33 @@ def _rows(program: Program, center: Tensor) -> Tensor:
     return torch.cat([values(program, [x])[-1] for x in center.split(_AT_ONCE)])
 
 
-def _least(statement: Statement, parts: Split, rows: Sequence[Tensor], dtype: torch.dtype) -> float:
-    """What a computed margin may be off, and the network's, at most together."""
+def _bounds(
+    statement: Statement, parts: Split, exactly: Sequence[Box], rows: Sequence[Tensor], dtype: torch.dtype
+) -> tuple[float, float]:
+    """What a computed margin may be off the exact one, and off the network's, at most."""
     info = torch.finfo(dtype)
     own = Arithmetic(info.eps / 2, info.tiny)
     if not _fits(parts.joint, own):
-        return inf
-    # Rows are made in float64, cast and added up.
+        return inf, inf
+    # All is compared with the scores of the sum of the boxes' centers. From these rows are made in float64, cast and added up.
     made = [
-        off(_evaluated(program), _hull([side.center]), torch.zeros(program.inputs[0], dtype=torch.float64), _FLOAT64)
-        for program, side in zip(parts.sides, statement.sides, strict=True)
+        off(_evaluated(program), _hull([box.center]), torch.zeros(program.inputs[0], dtype=torch.float64), _FLOAT64)
+        for program, box in zip(parts.sides, exactly, strict=True)
     ]
     size = torch.stack([x.abs().amax(0) for x in rows]).sum(0)
     start = (torch.stack(made).sum(0) + size * (len(rows) + 3) * own.unit + (len(rows) + 3) * own.tiny) * _UP
-    box = _hull(rows)
-    computed = off(_evaluated(parts.joint), Box(box.center, box.radius + start * _UP), start, own)
-    radius = torch.stack([side.radius.amax(0) for side in statement.sides]).sum(0) * _UP
-    network = off(statement.joint, _hull([side.center for side in statement.sides]), radius, stored(statement.joint))
+    hull = _hull(rows)
+    computed = off(_evaluated(parts.joint), Box(hull.center, hull.radius + start * _UP), start, own)
+    spread = torch.stack([box.radius.amax(0) for box in exactly]).sum(0) * _UP
+    reach = [(s.center - box.center).abs() + s.radius for s, box in zip(statement.sides, exactly, strict=True)]
+    hull = _hull([box.center for box in exactly])
+    exact = off(statement.joint, hull, spread, EXACT)
+    every = off(statement.joint, hull, torch.stack([x.amax(0) for x in reach]).sum(0) * _UP, stored(statement.joint))
     # The network compares two scores; so does the evaluation, unless it has their difference. That a difference is rounded makes
     # it larger by less than _UP does.
-    together = network.sum() + computed.sum() if len(network) == _TWO else 2 * (network.max() + computed.max())
-    return float((together + own.tiny) * _UP)
+    two = len(every) == _TWO
+    beyond = [computed.sum() + x.sum() if two else 2 * (computed.max() + x.max()) for x in (exact, every)]
+    return float((beyond[0] + own.tiny) * _UP), float((beyond[1] + own.tiny) * _UP)
 
 
 def _hull(parts: Sequence[Tensor]) -> Box:

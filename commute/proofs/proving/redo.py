@@ -77,31 +77,32 @@ class Redo:
 
     def _exact(self, classes: Column) -> Domain:
         """What the sides bring in exact arithmetic, from as narrow bounds as float64 gives."""
-        boxes = []
-        for side, own in enumerate(classes.T):
-            self._learn(side, np.unique(own))
-            _, lower, upper = self._known[side]
-            index = torch.from_numpy(own)
-            boxes.append(Box(*Interval(lower[index], upper[index]).ball()))
-        return Sum(boxes)
+        return Sum([self._box(side, own) for side, own in enumerate(classes.T)])
 
-    def _learn(self, side: int, wanted: Column) -> None:
-        """Bound what members of classes bring, exactly; a class brings one of these."""
+    @torch.no_grad()
+    def boxes(self) -> list[Box]:
+        """Of each side what its classes bring in exact arithmetic."""
+        return [self._box(i, np.arange(len(side.count))) for i, side in enumerate(self.statement.sides)]
+
+    def _box(self, side: int, classes: Column) -> Box:
+        """What some classes bring in exact arithmetic, [classes, width]; what is not known yet is bounded, member by member."""
         own = self.statement.sides[side]
         if side not in self._known:
             lower, upper = torch.full_like(own.center, inf), torch.full_like(own.center, -inf)
             self._known[side] = np.zeros(len(own.count), dtype=bool), lower, upper
         known, lower, upper = self._known[side]
         fresh = np.zeros_like(known)
-        fresh[wanted] = ~known[wanted]
+        fresh[classes] = ~known[classes]
         rows = np.flatnonzero(fresh[own.member])
-        if not len(rows):
-            return
-        bounds = enclosed(self.exact.sides[side], self.statement.entries[torch.from_numpy(rows)], EXACT)
-        index = torch.from_numpy(own.member[rows])
-        lower.index_reduce_(0, index, bounds.lower, "amin")
-        upper.index_reduce_(0, index, bounds.upper, "amax")
-        known |= fresh
+        if len(rows):
+            bounds = enclosed(self.exact.sides[side], self.statement.entries[torch.from_numpy(rows)], EXACT)
+            index = torch.from_numpy(own.member[rows])[:, None].expand_as(bounds.lower)
+            lower.scatter_reduce_(0, index, bounds.lower, "amin")
+            upper.scatter_reduce_(0, index, bounds.upper, "amax")
+            known |= fresh
+        kept = torch.from_numpy(classes)
+        return Box(*Interval(lower[kept], upper[kept]).ball())
+
 
 def _margins(scores: Interval, expected: Tensor) -> tuple[Column, Column, Column]:
     """Bounds of the least margin of the expected choice, and the best other choice, [pairs] each."""

@@ -12,7 +12,7 @@ from commute.proofs.enclosures.rounding import Arithmetic
 from commute.proofs.programs.program import Program
 from commute.proofs.proving.statement import Side
 
-_AT_ONCE = 2**23  # numbers of all values together
+_AT_ONCE = 2**20  # numbers of all values together: what a processor's caches hold
 
 
 def enclosed(program: Program, entries: Tensor, arithmetic: Arithmetic) -> Interval:
