@@ -106,7 +106,9 @@ def sizes() -> list[Figure]:
             if variables == ["left"]:
                 points.append((outcome.total, outcome.bounds + outcome.evaluated))
             if values == max(SIZES) and len(variables) == 1:
-                figures.append(Figure(f"{values} values, {variables[0]}: open", float(outcome.upper - outcome.lower), 1e-4, "of IIA"))
+                figures.append(
+                    Figure(f"{values} values, {variables[0]}: open", float(outcome.upper - outcome.lower), 1e-4, "of IIA")
+                )
                 figures.append(Figure(f"{values} values, {variables[0]}: time", seconds, 600, "s"))
     _plot(points)
     gains = [pairs / work for pairs, work in points]

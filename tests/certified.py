@@ -184,7 +184,7 @@ def certificate(leak=0.0, **options):
     return certificate_of(algorithm, network(), alignment(), [proof(leak, **options)])
 
 
-def box_program():
+def box_program(bent="relu", threshold=0.5):
     """The whole program of base and source: what `sides` and `joint` make, as steps of one."""
     return Program(
         (2, 2),
@@ -192,15 +192,15 @@ def box_program():
             affine([[[1, 0], [1, 0]]], [-1.0, -2.0], (1,)),
             Elementwise(2, "relu"),
             affine([[[0, -1], [0, 1]], [[1, -1], [-1, 1]]], [0.0, 0.0], (0, 3)),
-            Elementwise(4, "relu"),
-            affine([[[0, 0], [1, 1]]], [0.5, 0.0], (5,)),
+            Elementwise(4, bent),
+            affine([[[0, 0], [1, 1]]], [threshold, 0.0], (5,)),
         ),
         UNIT,
         TINY,
     )
 
 
-def box_proof(epsilon=0.125, deepest=3):
+def box_proof(epsilon=0.125, deepest=3, program=None):
     """Whole boxes are right up to an epsilon of 1/4; beyond, they are halved along the base's b, and their ends stay open.
 
     With all numbers within epsilon of the inputs' the source's part of z is off by epsilon, and so is b: |z| by twice that.
@@ -220,7 +220,7 @@ def box_proof(epsilon=0.125, deepest=3):
 
     for _ in range(64):
         grow(-epsilon, epsilon, 0)
-    patched = Patched(box_program(), ("high",), LABELS, lambda batch: entries())
+    patched = Patched(program or box_program(), ("high",), LABELS, lambda batch: entries())
     outcome = Outcome(("high",), 1, sum(shown, Fraction()), Fraction(), bounds=7)
     return BoxProof(patched, entries(), epsilon, outcome, BoxTree(np.array(cells, np.int32)))
 

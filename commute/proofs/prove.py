@@ -3,7 +3,6 @@
 import time
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from hashlib import sha256
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -21,6 +20,7 @@ from commute.proofs.proving.growing import keep, kept, tree_of
 from commute.proofs.proving.hashing import digest, digest_of_alignment, digest_of_weights
 from commute.proofs.proving.posing import posed
 from commute.proofs.proving.refinement import Growth, enumerate_pairs, refine
+from commute.proofs.proving.statement import Statement
 from commute.proofs.proving.tree import COUNTED
 from commute.runs.events import OnEvent, ProofAdvanced, ignore
 
@@ -58,7 +58,7 @@ def prove(
             evaluates what is left where bounds decide little and there are at most 2**31 pairs left.
         within: prove it of all numbers that differ by at most so much from those that the network has of each base and source,
             such as what `encode` returns or embeddings; IIA is then a share of their volume.
-        budget: seconds, "10m", "50000 bounds" or a `Budget`, of all sets together; None is until all is decided.
+        budget: seconds, "10m", "50000 bounds" or a `Budget`, of all sets together, in equal shares; None is until all is decided.
         executor: of `concurrent.futures`, whose workers bound cells.
         runs: a folder in which the proof is kept, and continued where it was cut off.
         on_event: is told of progress.
@@ -75,16 +75,18 @@ def prove(
         raise ClaimError(f"executor must be a concurrent.futures.Executor or None; given {executor!r}")
     if within is not None and (executor is not None or runs is not None or method == "enumeration"):
         raise ClaimError("a proof about boxes (within=) is by refinement in this process; leave out executor, runs and method")
-    began, spent = time.monotonic(), 0
+    claimed = algorithm, network, alignment
+    began = time.monotonic()
     proofs: list[Proof | BoxProof] = []
-    for own in sets:
-        left = Budget(max(allowed.seconds - (time.monotonic() - began), 1e-3), max(allowed.bounds - spent, 1))
-        path = None if runs is None else _file(Path(runs), algorithm, network, alignment, own, method)
+    for i, own in enumerate(sets):
+        share = 1 / (len(sets) - i)  # what one set leaves of its share is for those after it
+        seconds = (allowed.seconds - (time.monotonic() - began)) * share
+        left = Budget(max(seconds, 1e-3), max(allowed.bounds / len(sets), 1))
+        path = None if runs is None else _file(Path(runs), claimed, own, method)
         if within is not None:
-            proofs.append(_boxes(algorithm, network, alignment, own, within, left, on_event))
+            proofs.append(_boxes(claimed, own, within, left, on_event))
         else:
-            proofs.append(_proved(algorithm, network, alignment, own, method, left, executor, path, on_event))
-        spent += proofs[-1].outcome.bounds + proofs[-1].outcome.evaluated
+            proofs.append(_proved(posed(*claimed, own), method, left, executor, path, on_event))
     return certificate_of(algorithm, network, alignment, proofs)
 
 
@@ -94,7 +96,7 @@ def _sets(alignment: Alignment, variables: Sequence[str] | Sequence[Sequence[str
     if isinstance(variables, str) or not isinstance(variables, Sequence) or not variables:
         raise ClaimError(f'variables are a set such as ["left"], or a list of such sets; given {variables!r}')
     several = [tuple(v) for v in variables if not isinstance(v, str)]
-    sets = [tuple(v for v in variables if isinstance(v, str))] if not several else several
+    sets = several or [tuple(v for v in variables if isinstance(v, str))]
     if several and len(several) < len(variables):
         raise ClaimError(f"variables are one set or a list of sets, not both; given {variables!r}")
     problems = [unknown("aligned variable", v, alignment) for own in sets for v in own if v not in alignment]
@@ -103,10 +105,7 @@ def _sets(alignment: Alignment, variables: Sequence[str] | Sequence[Sequence[str
 
 
 def _proved(
-    algorithm: CausalModel,
-    network: Network,
-    alignment: Alignment,
-    variables: tuple[str, ...],
+    statement: Statement,
     method: Method,
     budget: Budget,
     executor: Executor | None,
@@ -114,7 +113,6 @@ def _proved(
     on_event: OnEvent,
 ) -> Proof:
     """The proof about one set of variables, continued where it was kept."""
-    statement = posed(algorithm, network, alignment, variables)
     growth = (path and kept(statement, path)) or Growth.begun(statement)
     tell = _teller(path, on_event)
     if method == "enumeration":
@@ -129,9 +127,7 @@ def _proved(
 
 
 def _boxes(
-    algorithm: CausalModel,
-    network: Network,
-    alignment: Alignment,
+    claimed: tuple[CausalModel, Network, Alignment],
     variables: tuple[str, ...],
     within: float,
     budget: Budget,
@@ -143,7 +139,7 @@ def _boxes(
         found = growth.outcome()
         on_event(ProofAdvanced(variables, float(found.lower), float(found.upper), found.bounds, found.evaluated))
 
-    statement, outcome, tree = boxed(algorithm, network, alignment, variables, within=within, budget=budget, on_round=tell)
+    statement, outcome, tree = boxed(*claimed, variables, within=within, budget=budget, on_round=tell)
     return BoxProof(statement.patched, statement.entries, within, outcome, tree)
 
 
@@ -153,7 +149,7 @@ def _teller(path: Path | None, on_event: OnEvent) -> Callable[[Growth], None]:
 
     def tell(growth: Growth) -> None:
         done, total = growth.done, growth.statement.total
-        lower, upper = done.right / total, 1 - done.wrong / total
+        lower, upper = float(done.right / total), float(1 - done.wrong / total)
         on_event(ProofAdvanced(growth.statement.variables, lower, upper, done.bounds, done.evaluated))
         if path is not None and time.monotonic() - written[0] > _EVERY:
             keep(growth, path)
@@ -162,9 +158,8 @@ def _teller(path: Path | None, on_event: OnEvent) -> Callable[[Growth], None]:
     return tell
 
 
-def _file(
-    runs: Path, algorithm: CausalModel, network: Network, alignment: Alignment, variables: Sequence[str], method: Method
-) -> Path:
+def _file(runs: Path, claimed: tuple[CausalModel, Network, Alignment], variables: Sequence[str], method: Method) -> Path:
     """Where a proof is kept: named by what it depends on."""
+    algorithm, network, alignment = claimed
     about = [digest_of_weights(network.module), digest_of_alignment(alignment), algorithm.to_json(), list(variables), method]
-    return runs / f"proof-{sha256(digest(about).encode()).hexdigest()[:16]}.safetensors"
+    return runs / f"proof-{digest(about)[:16]}.safetensors"

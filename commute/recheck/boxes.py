@@ -52,6 +52,7 @@ class Boxes:
         demand(fits, f"there are no finite entries for each of {algorithm.size} inputs")
         demand(type(epsilon) is float and isfinite(epsilon) and epsilon >= 0, f"epsilon is {epsilon}")
         same("the type and shape of a tree's cells", (cells.dtype.str, cells.shape), ("<i4", (len(cells), 2)))
+        same("the kinds and programs of sides of boxes", [record["kinds"], record["sides"]], [[], []])
         groups, expected = algorithm.answers(record["variables"], record["labels"])
         joint = Program.of(record["joint"], tensors, [entries.shape[1]] * len(groups), record)
         demand(joint.steps[-1].width == len(record["labels"]) > 1, f"there are {joint.steps[-1].width} scores of the choices")

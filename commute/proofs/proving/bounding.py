@@ -111,7 +111,7 @@ def _points(side: Side, classes: Sequence[Column]) -> Points:
 
 
 def _margins(choice: Column, choices: int) -> Tensor:
-    """Of each cell's right choice over every other, which are all positive where a pair is right, [cells, choices - 1, choices]."""
+    """Of each cell's right choice over every other, all positive where a pair is right, [cells, choices - 1, choices]."""
     unit = torch.eye(choices, dtype=torch.float64)
     return torch.stack([unit[c] - torch.cat([unit[:c], unit[c + 1 :]]) for c in choice])
 

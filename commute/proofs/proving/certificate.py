@@ -108,7 +108,7 @@ class Certificate:
         return sum(o.total for o in self.outcomes)
 
     @property
-    def undecided(self) -> int:
+    def undecided(self) -> int | Fraction:
         """Pairs of which it is not known whether they are right; of boxes their share."""
         return sum(o.undecided for o in self.outcomes)
 
@@ -235,7 +235,7 @@ def _statement(proof: Proof | BoxProof, kept: writing.Kept) -> dict[str, Any]:
             "classes": [int(x) for x in outcome.classes],
             "bounds": int(outcome.bounds),
             "evaluated": int(outcome.evaluated),
-            "work": [[int(w.bounds), int(w.evaluated), int(w.right), int(w.wrong)] for w in outcome.work],
+            "work": [[int(w.bounds), int(w.evaluated), _known(w.right), _known(w.wrong)] for w in outcome.work],
         },
         "tree": writing.tree(proof.tree, kept),
     }
@@ -247,15 +247,15 @@ def _outcome(record: Mapping[str, Any]) -> Outcome:
     return Outcome(
         variables=tuple(record["variables"]),
         total=record["total"],
-        right=Fraction(record["right"]) if shares else record["right"],  # type: ignore[arg-type]  # shares of 1
-        wrong=Fraction(record["wrong"]) if shares else record["wrong"],  # type: ignore[arg-type]
+        right=Fraction(record["right"]) if shares else record["right"],
+        wrong=Fraction(record["wrong"]) if shares else record["wrong"],
         within_rounding=record["within_rounding"],
         kinds=Counter({(e, g): n for e, g, n in record["kinds"]}),
         first=None if record["first"] is None else tuple(record["first"]),
         classes=tuple(effort["classes"]),
         bounds=effort["bounds"],
         evaluated=effort["evaluated"],
-        work=tuple(Work(*w) for w in effort["work"]),
+        work=tuple(Work(w[0], w[1], Fraction(w[2]), Fraction(w[3])) if shares else Work(*w) for w in effort["work"]),
     )
 
 
@@ -263,6 +263,11 @@ def _bounds(lower: Fraction, upper: Fraction) -> str:
     if lower == upper:
         return f"IIA = {lower} = {float(lower):.6g}"
     return f"IIA in [{float(lower):.6g}, {float(upper):.6g}]"
+
+
+def _known(x: int | Fraction) -> int | str:
+    """Pairs as a number, shares as text."""
+    return _text(x) if isinstance(x, Fraction) else int(x)
 
 
 def _text(x: Fraction) -> str:

@@ -36,7 +36,13 @@ class Chosen:
     redo: Redo
 
     def decide(
-        self, places: Column, classes: Column, expected: Column, margins: Tensor, scores: Tensor, found: Decisions
+        self,
+        places: Column,
+        classes: Column,
+        expected: Column,
+        computed: tuple[Tensor, Tensor],
+        points: Tensor,
+        found: Decisions,
     ) -> Column:
         """Decide the pairs whose margins do.
 
@@ -44,24 +50,23 @@ class Chosen:
             places: of the pairs among the decisions.
             classes: of each side, [pairs, sides].
             expected: the choices, [pairs].
-            margins: of these, [pairs].
-            scores: that go with them, [out, pairs].
+            computed: margins and scores of a room.
+            points: where in it the pairs are, [pairs].
             found: where it is written.
 
         Returns:
             The places of the others.
         """
-        for some, within in (
-            (margins.abs() > self.floats.every, False),
-            ((margins.abs() > self.sure) & (margins.abs() <= self.floats.every), True),
-        ):
-            own = some.nonzero()[:, 0]
-            if len(own):
-                rows = own.numpy()
-                answered = self.floats.answered(scores, own, torch.from_numpy(expected[rows]))
-                weights = weights_of(self.redo.statement, classes[rows])
-                found.set(places[rows], (margins[own] > 0).numpy(), weights, answered, within=within)
-        left: Column = places[(margins.abs() > self.sure).logical_not().numpy()]
+        margins, scores = computed[0][points], computed[1]
+        size = margins.abs()
+        known = size > self.sure
+        own = known.nonzero()[:, 0]
+        rows, right = own.numpy(), (margins[own] > 0).numpy()
+        answered = expected[rows]
+        answered[~right] = self.floats.answered(scores, points[own[torch.from_numpy(~right)]], answered[~right])
+        weights = weights_of(self.redo.statement, classes[rows])
+        found.set(places[rows], right, weights, answered, within=(size[own] <= self.floats.every).numpy())
+        left: Column = places[known.logical_not_().numpy()]
         return left
 
     @classmethod

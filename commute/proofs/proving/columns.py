@@ -88,7 +88,9 @@ class Columns:
 
 def _nothing(step: Step) -> bool:
     """Whether a step's output is its input."""
-    moved = _moved(step) if isinstance(step, Affine) else None
+    if not isinstance(step, Affine):
+        return False
+    moved = _moved(step)
     return moved is not None and torch.equal(moved, torch.arange(step.weights[0].shape[1]))
 
 

@@ -21,7 +21,7 @@ class Decisions:
         right: pairs of inputs that are right, [pairs of classes].
         wrong: those that are wrong.
         within: of both those that rounding may change.
-        answered: the choice made in place of the expected one, of int64, where any is wrong.
+        answered: the choice made, of int64, where any is wrong in place of the expected one.
         first: the first wrong pair's inputs, [pairs of classes, sides], where any is wrong.
     """
 
@@ -38,33 +38,34 @@ class Decisions:
         right, wrong, within = (np.zeros(len(classes), dtype=counting(statement)) for _ in range(3))
         return cls(right, wrong, within, np.full(len(classes), -1), first)
 
-    def set(self, places: Column, right: Column, weights: Column, answered: Column, *, within: bool) -> None:
+    def set(self, places: Column, right: Column, weights: Column, answered: Column, *, within: Column) -> None:
         """Decide some of them.
 
         Args:
             places: which, [places].
             right: whether they are right, [places] of bool.
             weights: pairs of inputs that each stands for, [places].
-            answered: the best other choice, [places].
-            within: whether rounding may change them.
+            answered: the choice made, [places].
+            within: whether rounding may change them, [places] of bool.
         """
         zero = np.zeros_like(weights)
         self.right[places] = np.where(right, weights, zero)
         self.wrong[places] = np.where(right, zero, weights)
-        self.within[places] = weights if within else zero
+        self.within[places] = np.where(within, weights, zero)
         self.answered[places] = answered
 
     def take(self, places: Column, other: "Decisions") -> None:
         """Take over what is known of some of them, [places]."""
-        for own, theirs in zip(self._all, other._all, strict=True):
+        for own, theirs in zip(self.columns, other.columns, strict=True):
             own[places] = theirs
 
     def of(self, places: slice) -> "Decisions":
         """Some of them."""
-        return Decisions(*(x[places] for x in self._all))
+        return Decisions(*(x[places] for x in self.columns))
 
     @property
-    def _all(self) -> tuple[Column, ...]:
+    def columns(self) -> tuple[Column, ...]:
+        """All that is known."""
         return self.right, self.wrong, self.within, self.answered, self.first
 
 

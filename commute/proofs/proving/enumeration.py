@@ -53,7 +53,7 @@ def enumerated(
         expected = expected_of(statement, together)
         found.add(expected, chosen.redo.decided(together, expected))
 
-    for tile in tiles(statement, chosen.floats.rows, max(1, block // max(statement.joint.widths))):
+    for tile in tiles(statement, chosen.floats.rows, max(1, block // max(chosen.floats.columns.widths))):
         near = _decided(statement, chosen, tile, found)
         if len(near):
             left.append(near)
@@ -91,9 +91,9 @@ def _decided(statement: Statement, chosen: Chosen, tile: Tile, found: Sum) -> Co
         return np.zeros((0, len(statement.sides)), dtype=np.int64)
     places = (margins > floats.every).logical_not_().nonzero()[:, 0]
     classes, expected = tile.classes(places.numpy()), tile.expected_of(places.numpy())
-    some = Decisions.none(statement, classes)
     found.right -= int(weights_of(statement, classes).sum())
-    left = chosen.decide(np.arange(len(places)), classes, expected, margins[places], scores[:, places], some)
+    some = Decisions.none(statement, classes)
+    left = chosen.decide(np.arange(len(places)), classes, expected, (margins, scores), places, some)
     found.add(expected, some)
     others: Column = classes[left]
     return others
@@ -122,11 +122,12 @@ def counted(statement: Statement, cells: Sequence[Cell], *, exactly: int = _EXAC
     expected = expected_of(statement, classes)
     found = Decisions.none(statement, classes)
     left = [np.zeros(0, dtype=np.int64)]
-    block = max(1, _BLOCK // max(statement.joint.widths))
+    block = max(1, _BLOCK // max(chosen.floats.columns.widths))
     for places in np.split(np.arange(len(classes)), range(block, len(classes), block)):
         if isfinite(chosen.sure):
-            margins, scores = chosen.floats.margins_of(classes[places], expected[places])
-            left.append(chosen.decide(places, classes[places], expected[places], margins, scores, found))
+            own, choices = classes[places], expected[places]
+            computed = chosen.floats.margins_of(own, choices)
+            left.append(chosen.decide(places, own, choices, computed, torch.arange(len(places)), found))
         else:
             left.append(places)
     others = np.concatenate(left)

@@ -5,7 +5,6 @@ from dataclasses import dataclass
 from functools import reduce
 from math import inf
 
-import numpy as np
 import torch
 from torch import Tensor
 
@@ -93,12 +92,12 @@ class Floats:
         room[0].copy_(total.t())
         return self.margins(room, torch.from_numpy(expected))
 
-    def answered(self, scores: Tensor, places: Tensor, expected: Tensor) -> Column:
-        """The best of the choices other than the expected one at some points, [places] of int64."""
+    def answered(self, scores: Tensor, places: Tensor, expected: Column) -> Column:
+        """The best choice other than the expected one at some of the points of scores, [places] of int64."""
         if self.choices == _TWO:
-            return (1 - expected).numpy()
-        others = scores.index_select(1, places)
-        found: Column = others.scatter_(0, expected.unsqueeze(0), -inf).argmax(0).numpy()
+            return 1 - expected
+        others = scores.index_select(1, places).scatter_(0, torch.from_numpy(expected).unsqueeze(0), -inf)
+        found: Column = others.numpy().argmax(0)  # several times faster than torch's
         return found
 
 
@@ -125,7 +124,7 @@ def _difference(joint: Program) -> Program:
 
 def _rows(program: Program, center: Tensor) -> Tensor:
     """What classes bring to the hoisted program."""
-    return torch.cat([values(program, [x])[-1] for x in center.split(_AT_ONCE)])
+    return torch.cat([values(program, [x])[-1] for x in torch.split(center, _AT_ONCE)])
 
 
 def _bounds(
@@ -134,7 +133,7 @@ def _bounds(
     """What a computed margin may be off the exact one, and off the network's, at most."""
     info = torch.finfo(dtype)
     own = Arithmetic(info.eps / 2, info.tiny)
-    if not _fits(parts.joint, own):
+    if not _fits(parts.joint, own) or (dtype == torch.float32 and _shortened()):
         return inf, inf
     # All is compared with the scores of the sum of the boxes' centers. From these rows are made in float64, cast and added up.
     made = [
@@ -169,9 +168,7 @@ def _evaluated(program: Program) -> Program:
     def roundings(step: Affine) -> int:
         return sum(_most(w) for w in step.weights) + len(step.weights) + 4
 
-    steps = tuple(
-        Affine(s.inputs, s.weights, s.bias, roundings(s)) if isinstance(s, Affine) else s for s in program.steps
-    )
+    steps = tuple(Affine(s.inputs, s.weights, s.bias, roundings(s)) if isinstance(s, Affine) else s for s in program.steps)
     return Program(program.inputs, steps, program.unit, program.tiny)
 
 
@@ -180,6 +177,14 @@ def _most(weights: Tensor) -> int:
     dense = weights.coalesce() if weights.is_sparse else weights.to_sparse()
     rows = dense.indices()[0]
     return int(rows.bincount().max()) if len(rows) else 0
+
+
+def _shortened() -> bool:
+    """Whether torch has been told that it may make products of float32 from fewer bits."""
+    if not hasattr(torch.backends, "fp32_precision"):
+        return torch.get_float32_matmul_precision() != "highest"
+    told = torch.backends.fp32_precision, torch.backends.mkldnn.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
+    return not set(told) <= {"none", "ieee"}
 
 
 def _fits(program: Program, own: Arithmetic) -> bool:

@@ -111,4 +111,3 @@ def _regrow(growth: Growth, tree: Tree, found: dict[str, list[object]]) -> None:
 
     for root in roots(growth.statement):
         grow(root.path, root.choice)
-

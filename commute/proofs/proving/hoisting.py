@@ -7,7 +7,7 @@ from commute.proofs.programs.split import Split, split
 
 
 def hoisted(joint: Program, sides: int) -> Split:
-    """A joint program of a sum of so many vectors as programs of each, and one of a sum that begins where numbers meet for good."""
+    """A joint program of the sum of so many vectors, as programs of each vector and one that begins with no affine step."""
     width = joint.inputs[0]
     whole = torch.eye(width, dtype=torch.float64)
     total = Affine(tuple(range(sides)), (whole,) * sides, torch.zeros(width, dtype=torch.float64), 0)

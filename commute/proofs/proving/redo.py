@@ -57,9 +57,7 @@ class Redo:
                 self.exact.decide(places, classes[places], expected[places], found)
         return found
 
-    def _bounded(
-        self, places: Column, classes: Column, expected: Column, arithmetic: Arithmetic, found: Decisions
-    ) -> Column:
+    def _bounded(self, places: Column, classes: Column, expected: Column, arithmetic: Arithmetic, found: Decisions) -> Column:
         """Decide the pairs whose bounds tell; returns the places of the others."""
         exactly = arithmetic is EXACT
         domain = self._exact(classes) if exactly else self._rounded(classes)
@@ -67,7 +65,7 @@ class Redo:
         lower, upper, answered = _margins(scores, torch.from_numpy(expected))
         known = (lower > 0) | (upper < 0)
         weights = weights_of(self.statement, classes[known])
-        found.set(places[known], lower[known] > 0, weights, answered[known], within=exactly)
+        found.set(places[known], lower[known] > 0, weights, answered[known], within=np.full(len(weights), exactly))
         return places[~known]
 
     def _rounded(self, classes: Column) -> Domain:
@@ -93,7 +91,7 @@ class Redo:
         known, lower, upper = self._known[side]
         fresh = np.zeros_like(known)
         fresh[classes] = ~known[classes]
-        rows = np.flatnonzero(fresh[own.member])
+        rows = np.flatnonzero((own.member >= 0) & fresh[own.member])
         if len(rows):
             bounds = enclosed(self.exact.sides[side], self.statement.entries[torch.from_numpy(rows)], EXACT)
             index = torch.from_numpy(own.member[rows])[:, None].expand_as(bounds.lower)

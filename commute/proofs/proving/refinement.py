@@ -21,6 +21,7 @@ from commute.proofs.proving.statement import Side, Statement
 from commute.proofs.proving.tree import COUNTED, OPEN, RIGHT, SPLIT, WRONG
 
 Path = tuple[int, ...]
+OnRound = Callable[["Growth"], None]
 
 _AT_ONCE = 512  # cells of a round, less those that have many points
 _POINTS = 2**19  # classes of a round's cells together, above which it has fewer
@@ -107,17 +108,38 @@ class Growth:
         return found
 
 
-def enumerate_pairs(growth: Growth, *, budget: Budget, on_round: Callable[[Growth], None] = lambda growth: None) -> None:
+class _Meter:
+    """What is left of a budget, from now on."""
+
+    def __init__(self, growth: Growth, budget: Budget) -> None:
+        self._growth, self._budget = growth, budget
+        self._began, self._spent = time.monotonic(), _spent(growth)
+
+    @property
+    def left(self) -> Budget | None:
+        """What is left; None where it is spent."""
+        seconds = self._budget.seconds - (time.monotonic() - self._began)
+        bounds = self._budget.bounds - (_spent(self._growth) - self._spent)
+        return Budget(seconds, bounds) if min(seconds, bounds) > 0 else None
+
+
+def _spent(growth: Growth) -> int:
+    return growth.done.bounds + growth.done.evaluated
+
+
+def enumerate_pairs(growth: Growth, *, budget: Budget, on_round: OnRound | None = None) -> None:
     """Evaluate every pair of what is open, the smallest cells first, until the budget is spent."""
-    began = time.monotonic()
+    meter = _Meter(growth, budget)
     left = sorted((e.cell.size, path) for path, e in growth.entries.items() if e.kind == OPEN)
-    while left and time.monotonic() - began < budget.seconds and growth.done.bounds + growth.done.evaluated < budget.bounds:
-        cells, size = [], 0
+    while left and meter.left:
+        cells: list[Cell] = []
+        size = 0
         while left and (not cells or size + left[0][0] <= _ROUND):
             size += left[0][0]
             cells.append(growth.entries[left.pop(0)[1]].cell)
         _round(growth, list(_counted(growth.statement, cells)), Work(evaluated=size))
-        on_round(growth)
+        if on_round is not None:
+            on_round(growth)
 
 
 def refine(
@@ -125,7 +147,7 @@ def refine(
     *,
     budget: Budget,
     executor: Executor | None = None,
-    on_round: Callable[[Growth], None] = lambda growth: None,
+    on_round: OnRound | None = None,
     counting: bool,
 ) -> None:
     """Bound and divide cells until every pair is decided, or the budget is spent.
@@ -140,11 +162,10 @@ def refine(
         on_round: is told after each round.
         counting: whether to evaluate all pairs that are left where bounds decide fewer than that would.
     """
-    began = time.monotonic()
+    meter = _Meter(growth, budget)
     heap = sorted((-e.cell.pairs, path) for path, e in growth.entries.items() if e.kind == OPEN)
-    while heap and time.monotonic() - began < budget.seconds and growth.done.bounds + growth.done.evaluated < budget.bounds:
+    while heap and (left := meter.left):
         if counting and _slow(growth.work) and sum(growth.entries[path].cell.size for _, path in heap) <= _COUNTABLE:
-            left = Budget(budget.seconds - (time.monotonic() - began), budget.bounds)
             enumerate_pairs(growth, budget=left, on_round=on_round)
             return
         cells = list(_taken(heap, growth.entries))
@@ -154,7 +175,8 @@ def refine(
         for entry in entries:
             if entry.kind == OPEN:
                 heappush(heap, (-entry.cell.pairs, entry.cell.path))
-        on_round(growth)
+        if on_round is not None:
+            on_round(growth)
 
 
 def _round(growth: Growth, entries: Sequence[Entry], more: Work) -> None:
@@ -200,7 +222,7 @@ def _counted(statement: Statement, cells: Sequence[Cell]) -> Iterator[Entry]:
             whole = enumerated(_within(statement, cell))
             place = {label: i for i, label in enumerate(statement.patched.labels)}
             kinds = Counter({(place[one], place[other]): n for (one, other), n in whole.kinds.items()})
-            yield Entry(COUNTED, cell, (whole.right, whole.wrong, whole.within_rounding), whole.first, kinds)
+            yield Entry(COUNTED, cell, (int(whole.right), int(whole.wrong), whole.within_rounding), whole.first, kinds)
 
 
 def _within(statement: Statement, cell: Cell) -> Statement:
@@ -261,15 +283,18 @@ class _Task:
     def of(cls, statement: Statement, cells: Sequence[Cell]) -> "_Task":
         kept = tuple(np.unique(np.concatenate([c.sides[j] for c in cells])) for j in range(len(statement.sides)))
         sides = tuple(side.of(classes) for side, classes in zip(statement.sides, kept, strict=True))
-        own = (
-            replace(c, sides=tuple(np.searchsorted(k, x) for k, x in zip(kept, c.sides, strict=True))) for c in cells
-        )
+        own = (replace(c, sides=tuple(np.searchsorted(k, x) for k, x in zip(kept, c.sides, strict=True))) for c in cells)
         return cls(statement.joint, sides, kept, tuple(own))
 
 
 def _answered(task: _Task) -> list[Found]:
     """What a worker finds of its cells, in the statement's numbers."""
     return [
-        f if f.halves is None else replace(f, halves=tuple(task.classes[f.side][half] for half in f.halves))
+        f if f.halves is None else replace(f, halves=_of(task.classes[f.side], f.halves))
         for f in bounded(task.joint, task.sides, task.cells)
     ]
+
+
+def _of(classes: Column, halves: tuple[Column, Column]) -> tuple[Column, Column]:
+    one, other = halves
+    return classes[one], classes[other]

@@ -52,9 +52,8 @@ def _after(step: Step, ranges: Sequence[Interval], errors: Sequence[Tensor], ari
 
 
 def _of_product(step: Product, ranges: Sequence[Interval], errors: Sequence[Tensor], arithmetic: Arithmetic) -> Tensor:
-    (one, other), (e, f) = ((x[v] for v in step.inputs) for x in (ranges, errors))
-    size = (one.magnitude + e) * (other.magnitude + f) * _UP
-    return one.magnitude * f + other.magnitude * e + e * f + product_error(size, arithmetic)
+    (x, y), (e, f) = (ranges[v].magnitude for v in step.inputs), (errors[v] for v in step.inputs)
+    return x * f + y * e + e * f + product_error((x + e) * (y + f) * _UP, arithmetic)
 
 
 def _of_function(step: Elementwise, x: Interval, error: Tensor, arithmetic: Arithmetic) -> Tensor:
@@ -64,7 +63,7 @@ def _of_function(step: Elementwise, x: Interval, error: Tensor, arithmetic: Arit
 
 
 def _steepest(function: Function, x: Interval, y: Tensor) -> Tensor:
-    """The largest |f′| on an interval, at most; y is the largest |f|."""
+    """The largest absolute slope on an interval, at most; y is the largest absolute value."""
     if function in _STEEPEST:
         return torch.full_like(y, _STEEPEST[function])
     if function == "exp":

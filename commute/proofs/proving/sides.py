@@ -18,7 +18,7 @@ _AT_ONCE = 2**20  # numbers of all values together: what a processor's caches ho
 def enclosed(program: Program, entries: Tensor, arithmetic: Arithmetic) -> Interval:
     """Bounds of a program's output for each row of entries, [rows, out], for every way to round it in an arithmetic."""
     rows = max(1, _AT_ONCE // sum(program.widths))
-    parts = [intervals(program, [Box(x, torch.zeros_like(x))], arithmetic)[-1] for x in entries.split(rows)]
+    parts = [intervals(program, [Box(x, torch.zeros_like(x))], arithmetic)[-1] for x in torch.split(entries, rows)]
     return Interval(torch.cat([p.lower for p in parts]), torch.cat([p.upper for p in parts]))
 
 

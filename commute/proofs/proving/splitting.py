@@ -9,8 +9,8 @@ from torch import Tensor
 from commute.causal.batches import Column
 from commute.proofs.enclosures.backward import Relaxed
 from commute.proofs.enclosures.relaxation import Sloped
-from commute.proofs.proving.cells import Cell
 from commute.proofs.programs.program import Product, taken
+from commute.proofs.proving.cells import Cell
 
 _MARGIN = 0.1  # share of a side that each half has at least, if it can
 

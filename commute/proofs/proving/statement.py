@@ -100,7 +100,7 @@ class Statement:
     @property
     def total(self) -> int:
         """Pairs (or triples, …) of a base and its sources."""
-        return rows_of(self.inputs) ** len(self.sides)
+        return int(rows_of(self.inputs) ** len(self.sides))
 
 
 def listed(algorithm: CausalModel) -> Batch:

@@ -118,7 +118,7 @@ def _chunks(order: Column, group: Column, size: int) -> list[Column]:
 
 
 def _one_or_each(expected: Column, groups: Column) -> int | Tensor:
-    """The one choice expected of all pairs, or that of each; `expected` is [outer, groups], `groups` those of the inner classes."""
+    """The one choice expected of all pairs, or that of each: from [outer, groups] and the inner classes' groups, in order."""
     here = expected[:, groups[0] : groups[-1] + 1]
     if (here == here[0, 0]).all():
         return int(here[0, 0])

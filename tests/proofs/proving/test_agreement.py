@@ -90,7 +90,9 @@ class Spike(nn.Module):
 def spiked(base: int, source: int) -> tuple[cm.CausalModel, cm.Network, cm.Alignment]:
     digits = cm.Finite(range(10))
     algorithm = cm.CausalModel(
-        "copy", {"other": digits, "digit": digits}, {"value": lambda digit: digit, "large": lambda value: value > 4},
+        "copy",
+        {"other": digits, "digit": digits},
+        {"value": lambda digit: digit, "large": lambda value: value > 4},
         domains={"value": digits},
     )
     network = cm.Network(
@@ -118,7 +120,7 @@ def test_a_planted_violation_is_found_and_none_is_invented(base: int, source: in
 
 
 def test_a_claim_that_other_labels_make_false_is_refuted_in_full():
-    algorithm, network, alignment = spiked(3, 7)
+    _, network, alignment = spiked(3, 7)
     turned = cm.CausalModel("turned", dict.fromkeys(("other", "digit"), cm.Finite(range(10))),
                             {"value": lambda digit: digit, "large": lambda value: value <= 4},
                             domains={"value": cm.Finite(range(10))})  # fmt: skip
