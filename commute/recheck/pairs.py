@@ -23,7 +23,8 @@ _FEW = 512  # pairs of a cell that are evaluated rather than bounded
 _ROWS = 2**10  # inputs that are computed at once
 _BITS = (256, 1024, 4096)  # with which pairs are decided that rounding may change
 
-Classes = list[tuple[int, Array]]  # of one side: which numbers inputs bring, and which inputs do
+Class = tuple[int, Array]  # which numbers inputs bring, and which inputs do
+Classes = list[Class]  # of one side
 
 
 @dataclass
@@ -33,10 +34,12 @@ class Found:
     Attributes:
         claim: what is claimed of them.
         choice: their right answer.
+        allowed: how many of them are told of as within rounding.
     """
 
     claim: int
     choice: int
+    allowed: int = 0
     right: int = 0
     wrong: int = 0
     within: int = 0
@@ -95,7 +98,8 @@ class Pairs:
         kinds: Counter[tuple[int, int | None]] = Counter()
         for done, (cell, groups) in enumerate(self.groups.items(), 1):
             kind, choice = int(self.tree.cells[cell, 0]), int(self.expected[groups])
-            found, told = self._found(kind, choice, self.tree.sets(cell)), self.tree.counts[cell].tolist()
+            told = self.tree.counts[cell].tolist()
+            found = self._found(Found(kind, choice, told[2]), self.tree.sets(cell))
             less += _left_out(cell, told, found)
             total += told
             kinds += found.kinds if kind == COUNTED else Counter()
@@ -113,7 +117,7 @@ class Pairs:
         if told is None or first is None:
             return first if self.record["wrong"] else None
         groups = tuple(int(g[i]) for g, i in zip(self.of_inputs, told, strict=True))
-        wrong = self._found(COUNTED, int(self.expected[groups]), [np.array([i]) for i in told]).wrong
+        wrong = self._found(Found(COUNTED, int(self.expected[groups])), [np.array([i]) for i in told]).wrong
         return tuple(told) if wrong else first
 
     def _same_kinds(self, found: Mapping[tuple[int, int | None], int], less: int) -> None:
@@ -133,9 +137,8 @@ class Pairs:
             fits, f"the kinds of wrong pairs are {self.record['kinds']}; expected {dict(own)}, and {between} between equal scores"
         )
 
-    def _found(self, kind: int, choice: int, members: Sequence[Array]) -> Found:
-        found = Found(kind, choice)
-        if kind != OPEN:
+    def _found(self, found: Found, members: Sequence[Array]) -> Found:
+        if found.claim != OPEN:
             self._decide([self._classes(j, own) for j, own in enumerate(members)], found)
         return found
 
@@ -181,36 +184,48 @@ class Pairs:
         return side, (order[: len(order) // 2], order[len(order) // 2 :])
 
     def _each(self, cell: list[Classes], found: Found) -> None:
-        """Evaluate every pair of a cell, with what rounding may add anywhere in it."""
-        combinations = list(product(*cell))
-        self.work.evaluated += len(combinations)
+        """Evaluate every pair of a cell: with what rounding may add anywhere in it; where that says too little, by itself."""
+        pairs = list(product(*cell))
+        self.work.evaluated += len(pairs)
+        z = [_sum([self.numbers[j][0][c] for j, (c, _) in enumerate(each)]) for each in pairs]
         _, errors = self.joint.rounded([reduce(add, (hull(self._points(j, own)) for j, own in enumerate(cell)))])
-        rows = [self.numbers[j][0] for j in range(len(cell))]
-        z = arb_mat([_sum([own[c] for own, (c, _) in zip(rows, each, strict=True)]) for each in combinations])
-        for each, scores in zip(combinations, self.joint.run([z], errors).tolist(), strict=True):
-            members = [m for _, m in each]
-            given = _chosen(scores)
+        pairs, z = self._told(pairs, z, self.joint.run([arb_mat(z)], errors), found)
+        if pairs:
+            pairs, _ = self._told(pairs, z, self.joint.rounded([arb_mat(z)])[0], found)
+        for each in pairs:
+            self._close([[c] for c in each], found)
+
+    def _told(
+        self, pairs: list[tuple[Class, ...]], z: list[Sequence[Any]], scores: Matrix, found: Found
+    ) -> tuple[list[tuple[Class, ...]], list[Sequence[Any]]]:
+        """Take what scores say of pairs; those that are left."""
+        left = []
+        for i, own in enumerate(scores.tolist()):
+            given = _chosen(own)
             if given is None:
-                self._close([[c] for c in each], found)
+                left.append(i)
             else:
-                found.add(members, given)
+                found.add([m for _, m in pairs[i]], given)
+        return [pairs[i] for i in left], [z[i] for i in left]
 
     def _close(self, cell: list[Classes], found: Found) -> None:
-        """Decide one pair of which rounding may change the answer."""
-        relaxed = Relaxed(self.joint, [[self._points(j, own) for j, own in enumerate(cell)]])
-        choices = len(self.record["labels"])
-        above, below = (relaxed.least(self.joint.output, margins(found.choice, choices, s))[0] for s in (1, -1))
-        self.work.bounds += 1
+        """Decide one pair of which rounding may change the answer; that it may not is shown at length only where it has to be."""
         members = [m for own in cell for _, m in own]
-        certain = all(x > 0 for x in above) or any(x > 0 for x in below)
+        spare = found.within + prod(map(len, members)) <= found.allowed
+        certain = self._certain(cell, found.choice, tight=False) or (not spare and self._certain(cell, found.choice, tight=True))
         first = tuple(int(m[0]) for m in members)
-        demand(
-            certain or found.claim == COUNTED,
-            f"rounding may change the answer of {first}, in a cell that is {NAMES[found.claim]}",
-        )
+        demand(certain or found.claim == COUNTED, f"rounding may change the answer of {first}, in a cell {NAMES[found.claim]}")
         before = found.right + found.wrong
         self._exactly(members, found, _BITS)
         found.within += 0 if certain else found.right + found.wrong - before
+
+    def _certain(self, cell: list[Classes], choice: int, *, tight: bool) -> bool:
+        """Whether all of a cell is right, or all of it wrong, however it is rounded."""
+        self.work.bounds += 1
+        relaxed = Relaxed(self.joint, [[self._points(j, own) for j, own in enumerate(cell)]], tight=tight)
+        rows = (margins(choice, len(self.record["labels"]), sign) for sign in (1, -1))
+        above, below = (relaxed.least(self.joint.output, r)[0] for r in rows)
+        return all(x > 0 for x in above) or any(x > 0 for x in below)
 
     def _exactly(self, members: Sequence[Array], found: Found, bits: Sequence[int]) -> None:
         """Decide pairs in exact arithmetic. Where the best scores are equal none is right; another above it is wrong."""

@@ -29,12 +29,14 @@ def hull(points: Matrix) -> Matrix:
 class Relaxed:
     """A program over sets of inputs, with bounds of every value, rounding included, and lines around what every step makes.
 
+    Where it is to be tight, values that go into functions are bounded backward too.
+
     Attributes:
         program: the program.
         hulls: the box around each set of each input.
     """
 
-    def __init__(self, program: Program, sets: Sets) -> None:
+    def __init__(self, program: Program, sets: Sets, *, tight: bool = True) -> None:
         self.program = program
         self._sets = sets
         self.hulls = [[hull(s) for s in each] for each in sets]
@@ -47,7 +49,7 @@ class Relaxed:
             self._errors.append(step.error(self._ranges, y, program.unit, program.tiny))
             self._ranges.append(y + self._errors[-1])
             self._lines.append([] if step.weights else self._around(step))
-            if step.weights and not step.moves and v in bent:
+            if tight and step.weights and not step.moves and v in bent:
                 self._ranges[v] = self._tighter(v)
 
     def _around(self, step: Step) -> list[tuple[Any, ...]]:

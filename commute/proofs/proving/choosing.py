@@ -1,7 +1,7 @@
 """Choosing how to evaluate the pairs of a statement: which floating point, and what to do near ties."""
 
 from dataclasses import dataclass
-from math import prod
+from math import isfinite, prod
 
 import numpy as np
 import torch
@@ -84,7 +84,7 @@ class Chosen:
         rounded = [Box(side.center, side.radius) for side in statement.sides]
         for dtype in (torch.float32, torch.float64):
             floats = Floats.of(statement, dtype, rounded)
-            if left(floats, floats.every) * total <= _FEW:
+            if isfinite(floats.every) and left(floats, floats.every) * total <= _FEW:
                 return cls(floats, floats.every, redo)
         exactly = redo.boxes()
         fast, slow = (Floats.of(statement, dtype, exactly) for dtype in (torch.float32, torch.float64))

@@ -81,7 +81,7 @@ def weights_of(statement: Statement, classes: Column) -> Column:
     return weights
 
 
-@dataclass(eq=False)
+@dataclass
 class Sum:
     """Pairs of inputs counted.
 

@@ -181,10 +181,11 @@ def _most(weights: Tensor) -> int:
 
 def _shortened() -> bool:
     """Whether torch has been told that it may make products of float32 from fewer bits."""
-    if not hasattr(torch.backends, "fp32_precision"):
+    mkldnn = torch.backends.mkldnn
+    places = (torch.backends, mkldnn, getattr(mkldnn, "matmul", None))  # as later versions of torch have it
+    if not any(hasattr(place, "fp32_precision") for place in places):
         return torch.get_float32_matmul_precision() != "highest"
-    told = torch.backends.fp32_precision, torch.backends.mkldnn.fp32_precision, torch.backends.mkldnn.matmul.fp32_precision
-    return not set(told) <= {"none", "ieee"}
+    return not {getattr(place, "fp32_precision", "none") for place in places} <= {"none", "ieee"}
 
 
 def _fits(program: Program, own: Arithmetic) -> bool:
