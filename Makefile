@@ -29,6 +29,7 @@ bench: .venv/ready  ## figures beside their bars
 	$(BIN)/python -m benchmarks.engine
 	$(BIN)/python -m benchmarks.search
 	$(BIN)/python -m benchmarks.verdict
+	$(BIN)/python -m benchmarks.proofs zoo sizes trainings boxes
 
 clean:
 	rm -rf .venv runs

@@ -74,7 +74,7 @@ def test_the_readmes_verdicts_run(capsys):
 
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[4]
+    program = readme_blocks("python")[5]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
@@ -126,3 +126,12 @@ def test_an_example_without_its_network_says_what_to_give(tmp_path, capsys):
     assert "has no model.safetensors; give a folder of trained weights" in capsys.readouterr().err
     assert exit_code(["run", str(example)]) == 2
     assert "the parameter 'folder' is missing; give it with -P folder=" in capsys.readouterr().err
+
+
+@pytest.mark.slow
+def test_the_readmes_proof_is_one(capsys, tmp_path, monkeypatch):
+    """Every pair is proved, and the certificate is written where the command that rechecks it looks."""
+    monkeypatch.chdir(tmp_path)
+    exec(compile(readme_blocks("python")[4], "README.md", "exec"), {})
+    assert capsys.readouterr().out == "1 1\n"
+    assert {path.name for path in (tmp_path / "certificate").iterdir()} == {"certificate.json", "certificate.safetensors"}
