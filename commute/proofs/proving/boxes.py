@@ -7,18 +7,17 @@ from typing import Any
 import numpy as np
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.spec import undefined
 from commute.causal.batches import Batch, as_column, rows_of
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
-from commute.errors import ClaimError, ModelError, check, unknown
+from commute.errors import ClaimError, ModelError, check
 from commute.models.network import Network
 from commute.proofs.programs.patched import patched_program
 from commute.proofs.proving.box_refinement import BoxGrowth, refine_boxes
 from commute.proofs.proving.box_statement import BoxStatement
 from commute.proofs.proving.budget import Budget
 from commute.proofs.proving.outcome import Outcome
-from commute.proofs.proving.statement import Answers, listed
+from commute.proofs.proving.statement import Answers, listed, misfits
 from commute.proofs.proving.tree import BoxTree
 
 Near = Mapping[str, Any] | Sequence[Mapping[str, Any]]  # settings of the inputs, as columns or one by one
@@ -112,12 +111,7 @@ def _settings(algorithm: CausalModel, near: Near) -> Batch:
 def _problems(
     algorithm: CausalModel, alignment: Alignment, variables: Sequence[str], within: object, near: Near | None
 ) -> list[str]:
-    problems = [unknown("aligned variable", v, alignment) for v in variables if v not in alignment]
-    problems += undefined([v for v in variables if v in alignment], algorithm)
-    if not variables or len(set(variables)) < len(variables):
-        problems.append(f"variables must name at least one variable, each once; given {list(variables)!r}")
-    if len(algorithm.outputs) != 1:
-        problems.append(f"the algorithm must have one output; it has {', '.join(algorithm.outputs)}")
+    problems = misfits(algorithm, alignment, variables)
     if isinstance(within, bool) or not isinstance(within, (int, float)) or within < 0 or not isfinite(within):
         problems.append(f"within must be a finite number of at least 0; given {within!r}")
     if near is None and not Inputs(algorithm).finite:

@@ -5,16 +5,15 @@ from collections.abc import Sequence
 import torch
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.spec import undefined
 from commute.causal.inputs import LISTED, Inputs
 from commute.causal.model import CausalModel
-from commute.errors import ClaimError, check, unknown
+from commute.errors import ClaimError, check
 from commute.models.network import Network
 from commute.proofs.enclosures.rounding import stored
 from commute.proofs.programs.patched import patched_program
 from commute.proofs.programs.split import split
 from commute.proofs.proving.sides import enclosed, merged
-from commute.proofs.proving.statement import Answers, Statement, listed
+from commute.proofs.proving.statement import Answers, Statement, listed, misfits
 
 
 @torch.no_grad()
@@ -49,12 +48,7 @@ def posed(algorithm: CausalModel, network: Network, alignment: Alignment, variab
 
 
 def _problems(algorithm: CausalModel, alignment: Alignment, variables: Sequence[str]) -> list[str]:
-    problems = [unknown("aligned variable", v, alignment) for v in variables if v not in alignment]
-    problems += undefined([v for v in variables if v in alignment], algorithm)
-    if not variables or len(set(variables)) < len(variables):
-        problems.append(f"variables must name at least one variable, each once; given {list(variables)!r}")
-    if len(algorithm.outputs) != 1:
-        problems.append(f"the algorithm must have one output; it has {', '.join(algorithm.outputs)}")
+    problems = misfits(algorithm, alignment, variables)
     if not Inputs(algorithm).finite:
         problems.append(f"the inputs must be finite, with at most {LISTED:,} settings, for all to be listed")
     return problems

@@ -7,9 +7,12 @@ from math import prod
 import numpy as np
 from torch import Tensor
 
+from commute.alignments.alignment import Alignment
+from commute.alignments.spec import undefined
 from commute.causal.batches import Batch, Column, rows_of
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
+from commute.errors import unknown
 from commute.proofs.programs.patched import Patched
 from commute.proofs.programs.program import Program
 
@@ -106,3 +109,14 @@ class Statement:
 def listed(algorithm: CausalModel) -> Batch:
     """Every input, in the domain's order."""
     return Inputs(algorithm).listed
+
+
+def misfits(algorithm: CausalModel, alignment: Alignment, variables: Sequence[str]) -> list[str]:
+    """What does not fit in a statement about interchanging some variables, a sentence each."""
+    problems = [unknown("aligned variable", v, alignment) for v in variables if v not in alignment]
+    problems += undefined([v for v in variables if v in alignment], algorithm)
+    if not variables or len(set(variables)) < len(variables):
+        problems.append(f"variables must name at least one variable, each once; given {list(variables)!r}")
+    if len(algorithm.outputs) != 1:
+        problems.append(f"the algorithm must have one output; it has {', '.join(algorithm.outputs)}")
+    return problems
