@@ -50,6 +50,9 @@ if TYPE_CHECKING:
     from commute.models import organisms, zoo
     from commute.models.ablations import Mean, Noise, Resample, Zero
     from commute.models.answers import Generated, TopToken
+    from commute.models.circuits.circuit import Circuit
+    from commute.models.circuits.graph import computation_graph
+    from commute.models.circuits.ports import Reads, Writes
     from commute.models.cost import Cost
     from commute.models.network import Network
     from commute.models.prompts import Prompt
@@ -80,6 +83,7 @@ _HOMES = {
     "Budget": "proofs.proving.budget",
     "CausalModel": "causal.model",
     "Certificate": "proofs.proving.certificate",
+    "Circuit": "models.circuits.circuit",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
     "Comparison": "alignments.hypotheses",
@@ -107,6 +111,7 @@ _HOMES = {
     "Probe": "alignments.probe",
     "Prompt": "models.prompts",
     "Refutation": "proofs.refute",
+    "Reads": "models.circuits.ports",
     "ReplayWarning": "errors",
     "Resample": "models.ablations",
     "Rival": "proofs.diagnostics",
@@ -122,12 +127,14 @@ _HOMES = {
     "Tau": "causal.tau",
     "TopToken": "models.answers",
     "Verdict": "proofs.verdict",
+    "Writes": "models.circuits.ports",
     "Zero": "models.ablations",
     "abstracts": "proofs.abstracts",
     "approximation": "causal.approximate",
     "claim": "proofs.claim",
     "compare_alignments": "proofs.paired",
     "compare_hypotheses": "alignments.hypotheses",
+    "computation_graph": "models.circuits.graph",
     "distinguishing_pairs": "causal.distinguishing",
     "equivalent": "proofs.abstracts",
     "exhaustive": "causal.designs",
@@ -160,6 +167,7 @@ __all__ = [
     "Budget",
     "CausalModel",
     "Certificate",
+    "Circuit",
     "Claim",
     "CommuteError",
     "Comparison",
@@ -184,6 +192,7 @@ __all__ = [
     "PrincipalComponents",
     "Probe",
     "Prompt",
+    "Reads",
     "Refutation",
     "ReplayWarning",
     "Resample",
@@ -200,12 +209,14 @@ __all__ = [
     "Tau",
     "TopToken",
     "Verdict",
+    "Writes",
     "Zero",
     "abstracts",
     "approximation",
     "claim",
     "compare_alignments",
     "compare_hypotheses",
+    "computation_graph",
     "distinguishing_pairs",
     "equivalent",
     "exhaustive",

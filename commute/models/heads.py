@@ -46,7 +46,7 @@ _LAYOUTS = (
 
 
 @dataclass(frozen=True)
-class _Attention:
+class Attention:
     """The attention module at a path of a network, whose `modules` are given by path."""
 
     modules: Mapping[str, nn.Module]
@@ -164,9 +164,9 @@ def head_sites(
     return {(layer, head): site for layer in chosen for head, site in enumerate(found[layer].sites(part, position))}
 
 
-def _by_layer(module: nn.Module) -> dict[int, _Attention]:
-    found: dict[int, _Attention] = {}
-    for attention in _attentions(module):
+def _by_layer(module: nn.Module) -> dict[int, Attention]:
+    found: dict[int, Attention] = {}
+    for attention in attentions(module):
         other = found.setdefault(attention.layer, attention)
         if other is not attention:
             raise NetworkError(
@@ -183,10 +183,11 @@ def _by_layer(module: nn.Module) -> dict[int, _Attention]:
     return found
 
 
-def _attentions(module: nn.Module) -> Iterator[_Attention]:
+def attentions(module: nn.Module) -> Iterator[Attention]:
+    """The attention modules of a network whose heads can be told."""
     modules = dict(module.named_modules())
     for path in modules:
-        attention = _Attention(modules, path)
+        attention = Attention(modules, path)
         if attention.layout is not None or any(map(attention.has, _HOOKS.values())):
             yield attention
 

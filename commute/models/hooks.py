@@ -22,7 +22,7 @@ Visit = Callable[[Tensor], Tensor | None]  # sees a tap's value; what it returns
 
 @contextmanager
 def visiting(
-    module: nn.Module, visits: Mapping[Tap, Visit], *, rows: Callable[[], int], calls: dict[str, int] | None = None
+    module: nn.Module, visits: Mapping[Tap, Visit], *, rows: Callable[[], int | None], calls: dict[str, int] | None = None
 ) -> Iterator[None]:
     """Call each visitor with its tap's value during one forward pass of `module`.
 
@@ -31,7 +31,8 @@ def visiting(
     Args:
         module: the whole module.
         visits: what to do at each tap.
-        rows: gives the rows of the batch at the moment, for a caller that runs modules on some of them.
+        rows: gives the rows of the batch at the moment, for a caller that runs modules on some of them; None for a caller that
+            knows how rows are laid out.
         calls: kept by a caller that skips calls: how many of each module's calls were begun or skipped, by path.
 
     Raises:
@@ -92,13 +93,13 @@ def _hook(target: nn.Module, taps: Sequence[Tap], ran: Callable[[], int], seen: 
     return [*handles, target.register_forward_hook(after)] if outputs else handles
 
 
-def tensor_at(tap: Tap, value: object, rows: int) -> Tensor:
+def tensor_at(tap: Tap, value: object, rows: int | None) -> Tensor:
     """The value at a tap as a tensor that can be patched.
 
     Raises:
         NetworkError: when a module gives or takes something else, or its first axis is not the batch of `rows` rows.
     """
-    if isinstance(value, Tensor) and value.ndim > 1 and len(value) == rows:
+    if isinstance(value, Tensor) and value.ndim > 1 and rows in (None, len(value)):
         return value
     found = f"a tensor of shape {list(value.shape)}" if isinstance(value, Tensor) else f"a {type(value).__name__}"
     several = isinstance(value, (tuple, list, Mapping)) and len(value) > 0

@@ -1,0 +1,91 @@
+"""Behaviours: what of a network's answers a circuit is to keep, as a number for each input."""
+
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Literal, get_args
+
+import torch
+from torch import Tensor
+
+from commute.errors import NetworkError, unknown
+from commute.models.circuits.graph import residual_edges
+from commute.models.circuits.runs import Runs
+
+Measure = Literal["logit difference", "divergence", "agreement", "accuracy"]
+
+
+@dataclass(frozen=True, eq=False)
+class Behaviour:
+    """A measure of scores, larger where more of the network's behaviour is kept.
+
+    Attributes:
+        measure: "logit difference": the score of the answer less that of the other answer; "divergence": minus the
+            Kullback-Leibler divergence of the choices' probabilities from the whole network's, in nats; "agreement": 1 where the
+            choice is the whole network's; "accuracy": 1 where it is the answer. The first two have gradients.
+        whole: the scores of the whole network, [batch, choices].
+        answers: the choice that is right for each input, [batch] of int64.
+        others: the choice that it is held against, [batch] of int64.
+    """
+
+    measure: Measure
+    whole: Tensor
+    answers: Tensor
+    others: Tensor
+
+    @classmethod
+    def of(
+        cls, runs: Runs, measure: Measure = "logit difference", *, answers: Tensor | None = None, others: Tensor | None = None
+    ) -> "Behaviour":
+        """The behaviour of a graph's network on some inputs.
+
+        Args:
+            runs: the inputs, and what edges carry that are left out.
+            measure: see above.
+            answers: the right choices [batch]; None are the whole network's.
+            others: what the answers are held against; None is what the network chooses when nothing is kept, and where that is
+                the answer its second choice.
+        """
+        if measure not in get_args(Measure):
+            raise NetworkError(unknown("measure", measure, get_args(Measure)))
+        whole, none = runs.scores([residual_edges(runs.graph), ()])
+        right = whole.argmax(-1) if answers is None else answers
+        best = none.argmax(-1)
+        second = whole.scatter(1, right[:, None], -torch.inf).argmax(-1)
+        return cls(measure, whole, right, torch.where(best == right, second, best) if others is None else others)
+
+    def __call__(self, scores: Tensor) -> Tensor:
+        """The measure of scores [..., batch, choices], for each input, [..., batch]."""
+        return _MEASURES[self.measure](self, scores)
+
+    def take(self, rows: Tensor) -> "Behaviour":
+        """The behaviour on some of the inputs."""
+        return Behaviour(self.measure, self.whole[rows], self.answers[rows], self.others[rows])
+
+
+def _chosen(scores: Tensor, choices: Tensor) -> Tensor:
+    return scores.gather(-1, choices.expand(scores.shape[:-1])[..., None])[..., 0]
+
+
+def _difference(behaviour: Behaviour, scores: Tensor) -> Tensor:
+    return _chosen(scores, behaviour.answers) - _chosen(scores, behaviour.others)
+
+
+def _divergence(behaviour: Behaviour, scores: Tensor) -> Tensor:
+    whole = behaviour.whole.log_softmax(-1)
+    return -(whole.exp() * (whole - scores.log_softmax(-1))).sum(-1)
+
+
+def _agreement(behaviour: Behaviour, scores: Tensor) -> Tensor:
+    return (scores.argmax(-1) == behaviour.whole.argmax(-1)).to(scores)
+
+
+def _accuracy(behaviour: Behaviour, scores: Tensor) -> Tensor:
+    return (scores.argmax(-1) == behaviour.answers).to(scores)
+
+
+_MEASURES: dict[str, Callable[[Behaviour, Tensor], Tensor]] = {
+    "logit difference": _difference,
+    "divergence": _divergence,
+    "agreement": _agreement,
+    "accuracy": _accuracy,
+}

@@ -1,0 +1,120 @@
+"""Computation graphs: which node of a network reads what which other writes."""
+
+from collections.abc import Hashable, Sequence
+
+import networkx as nx
+
+from commute.causal.batches import rows_of
+from commute.causal.interventions import Setting
+from commute.errors import NetworkError
+from commute.models.circuits.layouts import ports
+from commute.models.circuits.ports import Reads, Writes
+from commute.models.circuits.stream import Stream
+from commute.models.network import Network
+from commute.models.rows import batched
+
+Edge = tuple[str, str]
+REST = "*"  # the positions that are not named
+
+
+def computation_graph(
+    network: Network,
+    inputs: Setting,
+    *,
+    neurons: bool = False,
+    positions: Sequence[int | str] | None = None,
+    writes: Sequence[Writes] | None = None,
+    reads: Sequence[Reads] | None = None,
+) -> "nx.DiGraph[str]":
+    """The nodes of a network and the residual edges between them, as a directed graph in the order of computation.
+
+    Of a decoder of transformers, or a network with the hook points and weights of TransformerLens, nodes are `input`, the
+    heads (`a0.h1`) with what they read (`a0.h1<q>`, `<k>`, `<v>`; `a0.g0<k>` where heads share keys and values), hidden layers
+    (`m0`) or their neurons (`m0.n5`), and `logits`. An edge leads from a node that writes to the residual stream to one that
+    reads it; edges from what a head reads to the head are `internal`, and always there. Where attention cannot be told apart in
+    heads it is one node (`a0`). Any other module is given by its `writes` and `reads`; what a node reads through several ports
+    is named by the node and `<…>` after it.
+
+    Args:
+        network: the network.
+        inputs: a batch, at least two of which differ, to see what passes between modules.
+        neurons: whether each neuron of a hidden layer is a node.
+        positions: numbers or named positions; each node is then one for each of them (`m0[-1]`), and one for the rest (`m0[*]`).
+            None is one node for all positions.
+        writes: of a network of another kind what nodes add to its stream, in the order in which they run.
+        reads: what nodes read of it, in that order.
+
+    Returns:
+        The graph. `graph["stream"]` is the `Stream` that runs it, `graph["positions"]` the positions.
+
+    Raises:
+        NetworkError: when the network's layers are not known, or what is read is not the sum of what was written.
+    """
+    batch, single = batched(inputs)
+    if single or rows_of(batch) <= 1:
+        raise NetworkError("a computation graph is read off two inputs or more; given one setting")
+    if (writes is None) != (reads is None):
+        raise NetworkError("writes and reads are given together; given one of them")
+    if writes is None or reads is None:
+        writes, reads = ports(network, batch, neurons=neurons)
+    elif neurons:
+        raise NetworkError("with writes and reads, neurons are nodes of these; leave out neurons=True")
+    return graph_of(Stream.of(network, writes, reads, batch), positions)
+
+
+def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "nx.DiGraph[str]":
+    """The graph of a stream; see `computation_graph`."""
+    if positions is not None and (not positions or len(set(positions)) < len(positions)):
+        raise NetworkError(f"positions must be different numbers or names; given {list(positions)}")
+    places: list[Hashable] = [None] if positions is None else [*positions, REST]
+    graph: nx.DiGraph[str] = nx.DiGraph(stream=stream, positions=None if positions is None else tuple(positions))
+    for node in _ordered(stream):
+        graph.add_nodes_from(named(node, p) for p in places)
+    for j, reader in enumerate(stream.readers):
+        for i in stream.edges[j].nonzero().flatten().tolist():
+            graph.add_edges_from((named(stream.writers[i], p), named(reader, p)) for p in places)
+        for writer in _inside(stream, reader):
+            graph.add_edges_from(((named(reader, p), named(writer, q)) for p in places for q in places), internal=True)
+    return graph
+
+
+def named(node: str, position: Hashable) -> str:
+    """A node at a position."""
+    return node if position is None else f"{node}[{position}]"
+
+
+def stream_of(graph: "nx.DiGraph[str]") -> Stream:
+    """The stream of a computation graph.
+
+    Raises:
+        NetworkError: for another graph.
+    """
+    stream = graph.graph.get("stream") if isinstance(graph, nx.DiGraph) else None
+    if not isinstance(stream, Stream):
+        raise NetworkError(f"a circuit is part of a computation graph, cm.computation_graph(network, inputs); given {graph!r}")
+    return stream
+
+
+def residual_edges(graph: "nx.DiGraph[str]") -> list[Edge]:
+    """The edges that a circuit keeps or leaves out, in order: those through the residual stream."""
+    return [(u, v) for u, v, internal in graph.edges(data="internal", default=False) if not internal]
+
+
+def _ordered(stream: Stream) -> list[str]:
+    """All nodes, each after those that it reads."""
+    links = nx.DiGraph((w, r) for j, r in enumerate(stream.readers) for i, w in enumerate(stream.writers) if stream.edges[j, i])
+    links.add_edges_from((r, w) for r in stream.readers for w in _inside(stream, r))
+    place = {node: i for i, node in enumerate([*stream.writers, *stream.readers])}
+    return list(nx.lexicographical_topological_sort(links, key=place.__getitem__))
+
+
+def _inside(stream: Stream, reader: str) -> list[str]:
+    """The nodes that write what comes of what a port of theirs reads: of the same name, or its group."""
+    name, port, _ = reader.partition("<")
+    if not port or name in stream.writers:
+        return [name] if port else []
+    block, _, group = name.rpartition(".g")
+    heads = [w for w in stream.writers if w.startswith(f"{block}.h")]
+    groups = len({r.partition("<")[0] for r in stream.readers if r.startswith(f"{block}.g")})
+    share = len(heads) // max(groups, 1)
+    return heads[int(group) * share : (int(group) + 1) * share] if group.isdigit() else []

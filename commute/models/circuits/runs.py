@@ -1,0 +1,187 @@
+"""Runs of a circuit: inputs made ready to be run with what flows along some edges exchanged."""
+
+from collections.abc import Hashable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cached_property
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from commute.causal.batches import Batch, Column, rows_of, take
+from commute.causal.interventions import Setting
+from commute.errors import NetworkError
+from commute.models.ablations import Mean, Resample, Zero
+from commute.models.circuits.circuit import Circuit, edges_of
+from commute.models.circuits.graph import REST, Edge, named, stream_of
+from commute.models.circuits.stream import Stream
+from commute.models.decoding import Readout
+from commute.models.positions import frame_of
+from commute.models.rows import Labels, batched, joined
+from commute.models.sites import Site
+from commute.runs.seeds import stream as seeded
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+Instead = Setting | Resample | Mean | Zero  # other inputs row by row, or drawn from some, or the mean over some, or nothing
+Keeping = Circuit | Iterable[Any]  # a circuit, or edges or nodes, which need not lead to the output
+
+
+@dataclass(frozen=True, eq=False)
+class Runs:
+    """Inputs, and what edges that are left out carry for each.
+
+    Attributes:
+        graph: the computation graph.
+        batch: the inputs.
+        instead: what each writer adds on edges that are left out, [writers, batch or 1, …, width].
+    """
+
+    graph: "nx.DiGraph[str]"
+    batch: Batch
+    instead: Tensor
+
+    @classmethod
+    def of(cls, graph: "nx.DiGraph[str]", inputs: Setting, instead: Instead) -> "Runs":
+        """Make inputs ready.
+
+        Args:
+            graph: the computation graph.
+            inputs: a batch.
+            instead: what edges that are left out carry: what they carry for other inputs, given row by row or drawn
+                (`Resample(inputs)`), their mean over a set of inputs (`Mean(inputs)`), or nothing (`Zero()`).
+
+        Raises:
+            NetworkError: when the two do not fit.
+        """
+        stream, (batch, _) = stream_of(graph), batched(inputs)
+        n = rows_of(batch)
+        if isinstance(instead, Zero):
+            return cls(graph, batch, torch.zeros_like(_written(stream, take(batch, np.arange(1)))))
+        if isinstance(instead, Mean):
+            return cls(graph, batch, _written(stream, batched(instead.inputs)[0]).mean(1, keepdim=True))
+        if isinstance(instead, Resample):
+            inputs_, _ = batched(instead.inputs)
+            drawn = seeded(instead.seed, "resample").integers(rows_of(inputs_), size=n)
+            return cls(graph, batch, _written(stream, take(inputs_, drawn)))
+        others, _ = batched(instead)
+        if rows_of(others) != n:
+            raise NetworkError(f"there are {n} inputs and {rows_of(others)} others in their place; give each one")
+        return cls(graph, batch, _written(stream, others))
+
+    @property
+    def stream(self) -> Stream:
+        """The graph's stream."""
+        return stream_of(self.graph)
+
+    def mask(self, keep: Keeping) -> Tensor:
+        """What is kept, [readers, writers, positions of the graph] of bool."""
+        edges = keep.edges if isinstance(keep, Circuit) else edges_of(self.graph, keep)
+        mask = torch.zeros(len(self.stream.readers), len(self.stream.writers), len(self.places), dtype=torch.bool)
+        for edge in edges:
+            mask[self.index[edge]] = True
+        return mask
+
+    @cached_property
+    def places(self) -> list[Hashable]:
+        """The positions that nodes are told apart by."""
+        positions = self.graph.graph["positions"]
+        return [None] if positions is None else [*positions, REST]
+
+    @cached_property
+    def index(self) -> dict[Edge, tuple[int, int, int]]:
+        """The reader, writer and position of each residual edge."""
+        found = {}
+        for r, w in self.stream.edges.nonzero().tolist():
+            for p, place in enumerate(self.places):
+                found[named(self.stream.writers[w], place), named(self.stream.readers[r], place)] = r, w, p
+        return found
+
+    def labels(self, keep: Keeping) -> Labels:
+        """The network's labels [batch] with only some edges kept."""
+        network, mask = self.stream.network, self.mask(keep)
+        parts = [network.decoded(self._run(part, mask[None], rows), part) for part, rows in self._blocks(1)]
+        found: Labels = joined(parts)
+        return found
+
+    def scores(self, keeps: Sequence[Keeping | Tensor]) -> Tensor:
+        """The scores that labels are chosen by, [circuits, batch, choices], for each of some circuits; many are run at once.
+
+        Args:
+            keeps: circuits, edges or nodes, or masks as `mask` makes them; numbers between 0 and 1 keep a share.
+        """
+        masks = torch.stack([x if isinstance(x, Tensor) else self.mask(x) for x in keeps])
+        found = []
+        for group in torch.split(masks, max(1, self._most // rows_of(self.batch))):
+            n = len(group)
+            parts = [self._read(self._run(part, group, rows), n, n * len(rows)) for part, rows in self._blocks(n)]
+            found.append(torch.cat(parts, 1))
+        return torch.cat(found)
+
+    @cached_property
+    def readout(self) -> Readout:
+        """Which scores the network's labels are chosen by."""
+        few = take(self.batch, np.arange(min(2, rows_of(self.batch))))
+        with torch.no_grad():
+            output = self.stream.visited(few, {})
+        return Readout.of(self.stream.network.decode, output, rows_of(few))
+
+    @property
+    def choices(self) -> tuple[Hashable, ...]:
+        """The label that each score stands for."""
+        return self.readout.labels
+
+    def _read(self, output: Any, circuits: int, rows: int) -> Tensor:
+        scores = self.readout.scores(output, rows)
+        return scores.reshape(circuits, -1, scores.shape[-1])
+
+    @property
+    def _most(self) -> int:
+        """Rows in one pass."""
+        bytes_ = 4 * self.instead[:, :1].numel() * self.instead.element_size()
+        return self.stream.network.batch_size or max(1, self.stream.network.memory // 3 // bytes_)
+
+    def _blocks(self, circuits: int) -> Iterator[tuple[Batch, Column]]:
+        """Inputs of one pass after the other, each with its places."""
+        size = max(1, self._most // circuits)
+        for start in range(0, rows_of(self.batch), size):
+            rows = np.arange(start, min(start + size, rows_of(self.batch)))
+            yield take(self.batch, rows), rows
+
+    def _run(self, part: Batch, masks: Tensor, rows: Column) -> Any:
+        """What `decode` takes for inputs under each circuit, circuit after circuit."""
+        n, circuits = len(rows), len(masks)
+        own = self.instead if self.instead.shape[1] == 1 else self.instead[:, rows]
+        batch = take(part, np.tile(np.arange(n), circuits))
+        kept = masks.to(own.dtype)  # [circuits, readers, writers, positions]
+        if len(self.places) > 1:
+            columns = self._columns(batch, own.shape[2])
+            kept = kept.repeat_interleave(n, 0).permute(1, 2, 0, 3)  # [readers, writers, batch, positions]
+            kept = kept.gather(3, columns.expand(*kept.shape[:2], *columns.shape))
+        elif circuits > 1:
+            kept = kept[..., 0].repeat_interleave(n, 0).permute(1, 2, 0)
+        else:
+            kept = kept[0, ..., 0]
+        if circuits > 1 and own.shape[1] > 1:
+            own = own.repeat(1, circuits, *[1] * (own.ndim - 2))
+        with torch.no_grad():
+            return self.stream.run(batch, kept, own)
+
+    def _columns(self, batch: Batch, length: int) -> Tensor:
+        """Which of the graph's positions each column of each row is, [batch, columns]."""
+        network = self.stream.network
+        frame = frame_of(batch, None, network.encoded(batch), network.positions)
+        found = torch.full((rows_of(batch), length), len(self.places) - 1)
+        for i, place in enumerate(self.places[:-1]):
+            columns = frame.columns(Site("the computation graph", place), length)
+            found[torch.arange(len(found))[:, None], torch.as_tensor(columns).reshape(-1, 1)] = i
+        return found
+
+
+def _written(stream: Stream, batch: Batch) -> Tensor:
+    """What each writer adds for inputs, [writers, batch, …, width], in passes of as many rows as there is room for."""
+    with torch.no_grad():
+        parts = [stream.written(take(batch, block)) for block in stream.network.blocks(batch)]
+    return torch.cat(parts, 1)
