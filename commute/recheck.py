@@ -159,7 +159,7 @@ _FUNCTIONS: dict[str, tuple[Any, Any, int, bool]] = {
     "abs": (abs, None, 0, True),
     "square": (lambda x: x * x, lambda x: 2 * x, 1, True),
     "reciprocal": (lambda x: 1 / x, lambda x: -1 / (x * x), 1, True),
-    "sqrt": (lambda x: x.sqrt(), lambda x: x.rsqrt() / 2, 1, True),
+    "sqrt": (lambda x: x.sqrt(), lambda x: x.rsqrt() / 2, 2, True),
     "rsqrt": (lambda x: x.rsqrt(), lambda x: -x.rsqrt() / (2 * x), 4, True),
     "exp": (lambda x: x.exp(), lambda x: x.exp(), 4, True),
     "tanh": (lambda x: x.tanh(), lambda x: 1 - x.tanh() * x.tanh(), 4, True),
@@ -215,14 +215,14 @@ class Step:
         return arb_mat(x.nrows(), x.ncols(), list(made))
 
     def error(self, values: Sequence[Matrix], y: Matrix) -> Matrix:
-        """What floats may add to that, in balls around 0; not a number where they may overflow."""
+        """What floats may add to that, in balls around 0; not a number where a sum of 128 such may overflow."""
         _, _, k, of_output = _FUNCTIONS.get(self.kind, (None, None, self.roundings, True))
         of, u = _size(y if of_output else values[self.inputs[0]]), k * arb(self.unit)
         if self.weights:
             parts = (_size(values[v]) * _size(w) for v, w in zip(self.inputs, self.weights, strict=True))
             of = sum(parts, arb_mat(_size(self.bias).tolist() * y.nrows()))
         _demand(u < 1, f"{k} roundings are too many for a unit roundoff of {self.unit}")
-        factor = u / (1 - u) if all(x < 2 / arb(self.tiny) for x in of.entries()) else arb.nan()
+        factor = u / (1 - u) if all(x < arb(2) ** -6 / arb(self.tiny) for x in of.entries()) else arb.nan()
         least = max(k, not self.weights) * arb(self.tiny)
         return arb_mat(y.nrows(), y.ncols(), [(x * factor + least) * arb(0, 1) for x in of.entries()])
 

@@ -1,43 +1,43 @@
 """Proving an interchange claim."""
 
 import time
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
+from functools import singledispatch
 from pathlib import Path
-from typing import Literal, get_args
 
 from commute.alignments.alignment import Alignment
-from commute.alignments.variable_sets import variable_sets
+from commute.causal.batches import Batch
 from commute.causal.model import CausalModel
-from commute.errors import ClaimError, check, unknown
 from commute.models.network import Network
 from commute.proofs.programs.split import split
+from commute.proofs.proving.asked import Asked, Method, Variables
 from commute.proofs.proving.box_refinement import BoxGrowth
-from commute.proofs.proving.boxes import boxed
-from commute.proofs.proving.budget import Budget
+from commute.proofs.proving.boxes import Near, boxed, settings_of
+from commute.proofs.proving.budget import Allowance, Budget
 from commute.proofs.proving.certificate import BoxProof, Certificate, Proof, certificate_of
 from commute.proofs.proving.growing import keep, kept, tree_of
-from commute.proofs.proving.hashing import digest, digest_of_alignment, digest_of_weights
+from commute.proofs.proving.hashing import digest, digest_of_statement
 from commute.proofs.proving.posing import posed
 from commute.proofs.proving.refinement import Growth, enumerate_pairs, refine
 from commute.proofs.proving.statement import Statement
 from commute.proofs.proving.tree import COUNTED
+from commute.proofs.proving.writing import Kept, inputs
 from commute.runs.events import OnEvent, ProofAdvanced, ignore
-
-Method = Literal["auto", "enumeration", "refinement"]
-METHODS: tuple[Method, ...] = get_args(Method)
 
 _EVERY = 20.0  # seconds between writing what was proved so far
 
 
+@singledispatch
 def prove(
     algorithm: CausalModel,
     network: Network,
     alignment: Alignment,
     *,
-    variables: Sequence[str] | Sequence[Sequence[str]] | None = None,
+    variables: Variables | None = None,
     method: Method = "auto",
     within: float | None = None,
+    near: Near | None = None,
     budget: Budget | str | float | None = None,
     executor: Executor | None = None,
     runs: str | Path | None = None,
@@ -45,12 +45,14 @@ def prove(
 ) -> Certificate:
     """Bounds on interchange intervention accuracy over every base and every source, proved.
 
+    Given a `Circuit` and a model of its inputs, bounds on the share of answers that stay with it: see `prove_circuit`.
+
     The network after an interchange is turned into a program, of which what depends on one input is computed once an input. Pairs
     are decided by bounds that hold for the stored weights and for every way of rounding them, on ever smaller sets of bases and
     sources; or one by one, in exact arithmetic where floats do not tell.
 
     Args:
-        algorithm: with finite inputs and one output.
+        algorithm: with one output, and finite inputs unless `near` says which are meant.
         network: whose answer is the largest of its scores.
         alignment: where the variables are.
         variables: one set of them that is interchanged (`["left"]`), or several sets; None is every set, as `verify` takes them.
@@ -58,7 +60,11 @@ def prove(
             evaluates what is left where bounds decide little and there are at most 2**31 pairs left.
         within: prove it of all numbers that differ by at most so much from those that the network has of each base and source,
             such as what `encode` returns or embeddings; IIA is then a share of their volume.
-        budget: seconds, "10m", "50000 bounds" or a `Budget`, of all sets together, in equal shares; None is until all is decided.
+        near: with `within`, the inputs that are bases and sources, as columns or one by one, in place of all there are; they may
+            be continuous. The algorithm's answer for these inputs is taken to be right for all numbers near theirs.
+        budget: seconds, "10m", "50000 bounds" or a `Budget`, of all sets together, in equal shares; None: until no cell is open.
+            Even then pairs can stay undecided: exact ties, and near ties beyond 2**14 evaluations in exact arithmetic, which is
+            what a large cell has whose pairs are evaluated, or some hundred small ones.
         executor: of `concurrent.futures`, whose workers bound cells.
         runs: a folder in which the proof is kept, and continued where it was cut off.
         on_event: is told of progress.
@@ -67,80 +73,50 @@ def prove(
         ClaimError: listing everything that does not fit.
         NetworkError: naming an operation of the network that has no bounds; when the network is no fixed program.
     """
-    allowed = Budget.of(budget)
-    sets = _sets(alignment, variables)
-    if method not in METHODS:
-        raise ClaimError(unknown("method", method, METHODS))
-    if executor is not None and not isinstance(executor, Executor):
-        raise ClaimError(f"executor must be a concurrent.futures.Executor or None; given {executor!r}")
-    if within is not None and (executor is not None or runs is not None or method == "enumeration"):
-        raise ClaimError("a proof about boxes (within=) is by refinement in this process; leave out executor, runs and method")
-    claimed = algorithm, network, alignment
-    began = time.monotonic()
+    asked = Asked(algorithm, network, alignment, variables, method, within, near, budget, executor, runs, on_event)
+    settings = None if near is None else algorithm.labels(settings_of(algorithm, near))
+    inputs(algorithm, [v for own in asked.sets for v in own], settings, Kept())  # or a proof would end in that error
+    allowed = Allowance(Budget.of(budget))
     proofs: list[Proof | BoxProof] = []
-    for i, own in enumerate(sets):
-        share = 1 / (len(sets) - i)  # what one set leaves of its share is for those after it
-        seconds = (allowed.seconds - (time.monotonic() - began)) * share
-        left = Budget(max(seconds, 1e-3), max(allowed.bounds / len(sets), 1))
-        path = None if runs is None else _file(Path(runs), claimed, own, method)
-        if within is not None:
-            proofs.append(_boxes(claimed, own, within, left, on_event))
-        else:
-            proofs.append(_proved(posed(*claimed, own), method, left, executor, path, on_event))
-    return certificate_of(algorithm, network, alignment, proofs)
+    for i, own in enumerate(asked.sets):
+        share = allowed.share(len(asked.sets) - i)  # what one set leaves of its share is for those after it
+        proof, spent = _of_pairs(asked, own, share) if within is None else _of_boxes(asked, own, within, settings, share)
+        proofs.append(proof)
+        allowed.spent += spent
+    return certificate_of(algorithm, network, alignment, proofs, settings)
 
 
-def _sets(alignment: Alignment, variables: Sequence[str] | Sequence[Sequence[str]] | None) -> list[tuple[str, ...]]:
-    if variables is None:
-        return variable_sets(list(alignment))
-    if isinstance(variables, str) or not isinstance(variables, Sequence) or not variables:
-        raise ClaimError(f'variables are a set such as ["left"], or a list of such sets; given {variables!r}')
-    several = [tuple(v) for v in variables if not isinstance(v, str)]
-    sets = several or [tuple(v for v in variables if isinstance(v, str))]
-    if several and len(several) < len(variables):
-        raise ClaimError(f"variables are one set or a list of sets, not both; given {variables!r}")
-    problems = [unknown("aligned variable", v, alignment) for own in sets for v in own if v not in alignment]
-    check(problems, ClaimError, "the proof")
-    return sets
-
-
-def _proved(
-    statement: Statement,
-    method: Method,
-    budget: Budget,
-    executor: Executor | None,
-    path: Path | None,
-    on_event: OnEvent,
-) -> Proof:
-    """The proof about one set of variables, continued where it was kept."""
+def _of_pairs(asked: Asked, variables: tuple[str, ...], budget: Budget) -> tuple[Proof, int]:
+    """The proof about one set of variables, continued where it was kept, and what of the budget's bounds it took."""
+    statement = posed(asked.algorithm, asked.network, asked.alignment, variables)
+    path = None if asked.runs is None else _file(Path(asked.runs), statement, asked.method)
     growth = (path and kept(statement, path)) or Growth.begun(statement)
-    tell = _teller(path, on_event)
-    if method == "enumeration":
+    before, tell = growth.done.spent, _teller(path, asked.on_event)
+    if asked.method == "enumeration":
         enumerate_pairs(growth, budget=budget, on_round=tell)
     else:
-        refine(growth, budget=budget, executor=executor, on_round=tell, counting=method == "auto")
+        refine(growth, budget=budget, executor=asked.executor, on_round=tell, counting=asked.method == "auto")
     if path is not None:
         keep(growth, path)
     sides = split(statement.patched.program).sides
     evaluated = all(e.kind == COUNTED for e in growth.entries.values())
-    return Proof(statement, growth.outcome(), tree_of(growth), "enumeration" if evaluated else "refinement", sides)
+    proof = Proof(statement, growth.outcome(), tree_of(growth), "enumeration" if evaluated else "refinement", sides)
+    return proof, growth.done.spent - before
 
 
-def _boxes(
-    claimed: tuple[CausalModel, Network, Alignment],
-    variables: tuple[str, ...],
-    within: float,
-    budget: Budget,
-    on_event: OnEvent,
-) -> BoxProof:
-    """The proof about all numbers near those of the inputs."""
+def _of_boxes(
+    asked: Asked, variables: tuple[str, ...], within: float, settings: Batch | None, budget: Budget
+) -> tuple[BoxProof, int]:
+    """The proof about all numbers near those of the inputs, and what of the budget's bounds it took."""
 
     def tell(growth: BoxGrowth) -> None:
         found = growth.outcome()
-        on_event(ProofAdvanced(variables, float(found.lower), float(found.upper), found.bounds, found.evaluated))
+        asked.on_event(ProofAdvanced(variables, float(found.lower), float(found.upper), found.bounds, found.evaluated))
 
-    statement, outcome, tree = boxed(*claimed, variables, within=within, budget=budget, on_round=tell)
-    return BoxProof(statement.patched, statement.entries, within, outcome, tree)
+    claimed = asked.algorithm, asked.network, asked.alignment
+    statement, outcome, tree = boxed(*claimed, variables, within=within, near=settings, budget=budget, on_round=tell)
+    choices = None if settings is None else statement.choices
+    return BoxProof(statement.patched, statement.entries, within, outcome, tree, choices), outcome.bounds
 
 
 def _teller(path: Path | None, on_event: OnEvent) -> Callable[[Growth], None]:
@@ -158,8 +134,6 @@ def _teller(path: Path | None, on_event: OnEvent) -> Callable[[Growth], None]:
     return tell
 
 
-def _file(runs: Path, claimed: tuple[CausalModel, Network, Alignment], variables: Sequence[str], method: Method) -> Path:
+def _file(runs: Path, statement: Statement, method: Method) -> Path:
     """Where a proof is kept: named by what it depends on."""
-    algorithm, network, alignment = claimed
-    about = [digest_of_weights(network.module), digest_of_alignment(alignment), algorithm.to_json(), list(variables), method]
-    return runs / f"proof-{digest(about)[:16]}.safetensors"
+    return runs / f"proof-{digest([digest_of_statement(statement), method])[:16]}.safetensors"

@@ -1,5 +1,8 @@
 """`prove`: what it says, how it goes on, and what it refuses."""
 
+import signal
+import subprocess
+import sys
 from concurrent.futures import ProcessPoolExecutor
 from fractions import Fraction
 from multiprocessing import get_context
@@ -55,6 +58,51 @@ def test_a_cut_off_proof_goes_on_to_the_same_certificate(leaky, method, tmp_path
     part.save(tmp_path / "parts")
     for name in ("certificate.json", "certificate.safetensors"):
         assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "parts" / name).read_bytes()
+
+
+KILLED = """
+import os
+import signal
+import sys
+
+import torch
+
+import commute as cm
+from commute.proofs import prove
+from commute.proofs.proving import refinement
+
+torch.set_num_threads(1)
+prove._EVERY = -1.0  # what was found is kept after every round
+refinement._FEW, refinement._AT_ONCE = 4, 2
+leaky = cm.organisms.compile(cm.library.hierarchical_equality(3), leak={"left": 0.2}, seed=1)
+rounds = []
+
+def on_event(event):
+    rounds.append(event.variables)
+    if rounds.count(("left",)) == 3:  # of which the first two were kept
+        os.kill(os.getpid(), signal.SIGKILL)
+
+arguments = leaky.algorithm, leaky.network, leaky.alignment
+cm.prove(*arguments, variables=[["right"], ["left"]], method="refinement", runs=sys.argv[1], on_event=on_event)
+"""
+
+
+def test_a_killed_proof_goes_on_to_the_same_certificate(leaky, tmp_path, monkeypatch):
+    """Killed amid the second set: the first is not begun anew, and the second goes on after the rounds that were kept."""
+    done = subprocess.run([sys.executable, "-c", KILLED, str(tmp_path / "runs")], capture_output=True, text=True, check=False)
+    assert (done.returncode, done.stderr) == (-signal.SIGKILL, "")
+    monkeypatch.setattr(refinement, "_FEW", 4)
+    monkeypatch.setattr(refinement, "_AT_ONCE", 2)
+    arguments = leaky.algorithm, leaky.network, leaky.alignment
+    rounds = {"whole": [], "resumed": []}
+    for name, seen in rounds.items():
+        runs = tmp_path / "runs" if name == "resumed" else None
+        made = cm.prove(*arguments, variables=[["right"], ["left"]], method="refinement", runs=runs, on_event=seen.append)
+        made.save(tmp_path / name)
+    kept = [event.variables for event in rounds["whole"]].index(("left",)) + 2
+    assert rounds["resumed"] == rounds["whole"][kept:] != []
+    for name in ("certificate.json", "certificate.safetensors"):
+        assert (tmp_path / "whole" / name).read_bytes() == (tmp_path / "resumed" / name).read_bytes()
 
 
 def test_an_unfinished_proof_can_be_rechecked(leaky, tmp_path, monkeypatch):
@@ -152,3 +200,5 @@ def test_what_does_not_fit_is_said(leaky):
         cm.prove(*arguments, budget="soon")
     with pytest.raises(cm.CommuteError, match="within"):
         cm.prove(*arguments, within=0.1, method="enumeration")
+    with pytest.raises(cm.CommuteError, match="say by within= how close"):
+        cm.prove(*arguments, near={})

@@ -12,7 +12,7 @@ from commute.proofs.enclosures.linear import dots
 from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.relaxation import Relaxation, relaxed
 from commute.proofs.enclosures.rounding import TINY, UNIT, Arithmetic, down, floored, gamma
-from commute.proofs.programs.program import Affine, Elementwise, Program, taken
+from commute.proofs.programs.program import Affine, Elementwise, Product, Program, taken
 
 _AT_ONCE = 2**17  # numbers in the rows of an inner pass, which are taken in turns beyond that
 
@@ -81,18 +81,6 @@ class Relaxed:
         return Bound(_total(terms), tuple(coefficients))
 
 
-def lower_bounds(program: Program, domains: Sequence[Domain], rows: Tensor, arithmetic: Arithmetic) -> Bound:
-    """Lower bounds of linear functions of a program's output in each cell.
-
-    Args:
-        program: to bound.
-        domains: what each input ranges over.
-        rows: the functions, [rows, width] for all cells or [cells, rows, width], such as the margins of an answer.
-        arithmetic: whose evaluations are bounded beside the exact one.
-    """
-    return relax(program, domains, arithmetic).lower(rows)
-
-
 @torch.no_grad()
 def relax(program: Program, domains: Sequence[Domain], arithmetic: Arithmetic) -> Relaxed:
     """Bound each step of a program linearly where its inputs range, which is found by backward bounds of its first part.
@@ -119,14 +107,18 @@ def _loose(program: Program, domains: Sequence[Domain]) -> Iterator[int]:
     """Values that a step relaxes and of which intervals are not already the tightest bounds.
 
     Intervals are, where a step mixes coordinates that range without regard to each other, as do those of a box and elementwise
-    functions of them.
+    functions of them. Constants are known as they are, and a product with one is affine.
     """
     roots = {v: v for v, d in enumerate(domains) if d.separate}
-    curved = {w for step in program.steps if not isinstance(step, Affine) for w in taken(step)}
-    for v, step in enumerate(program.steps, len(domains)):
-        if isinstance(step, Elementwise):
-            if step.input in roots:
-                roots[v] = roots[step.input]
+    varying = [tuple(w for w in taken(step) if w not in program.constants) for step in program.steps]
+    scaled = [isinstance(s, Product) and len(own) < len(s.inputs) for s, own in zip(program.steps, varying, strict=True)]
+    bent = [not (isinstance(step, Affine) or one) for step, one in zip(program.steps, scaled, strict=True)]
+    curved = {w for one, own in zip(bent, varying, strict=True) if one for w in own}
+    for v, (step, one) in enumerate(zip(program.steps, scaled, strict=True), len(domains)):
+        if isinstance(step, Elementwise) or one:
+            found = [roots.get(w) for w in varying[v - len(domains)]]
+            if len(found) == 1 and found[0] is not None:
+                roots[v] = found[0]
         elif v in curved:
             found = [roots.get(w) for w in step.inputs]
             if None in found or len(set(found)) < len(found):

@@ -1,32 +1,16 @@
 """Bounds of the same programs by auto_LiRPA, to compare with. Its float arithmetic does not round outward: they prove nothing."""
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from importlib import import_module
 
 import torch
 from torch import Tensor, nn
-from torch.nn import functional
 
 from commute.errors import NetworkError
 from commute.proofs.enclosures.domains import Box
 from commute.proofs.enclosures.ranges import Interval
-from commute.proofs.programs.program import Affine, Elementwise, Function, Program
-
-_FUNCTIONS: Mapping[Function, Callable[[Tensor], Tensor]] = {
-    "relu": torch.relu,
-    "abs": torch.abs,
-    "square": torch.square,
-    "reciprocal": torch.reciprocal,
-    "sqrt": torch.sqrt,
-    "rsqrt": torch.rsqrt,
-    "exp": torch.exp,
-    "tanh": torch.tanh,
-    "sigmoid": torch.sigmoid,
-    "silu": functional.silu,
-    "gelu": functional.gelu,
-    "gelu_tanh": partial(functional.gelu, approximate="tanh"),
-}
+from commute.proofs.programs.evaluate import IN_FLOATS
+from commute.proofs.programs.program import Affine, Elementwise, Program
 
 
 class Module(nn.Module):
@@ -44,7 +28,7 @@ class Module(nn.Module):
                 parts = [values[v] @ w.to_dense().to(inputs[0]).t() for v, w in zip(step.inputs, step.weights, strict=True)]
                 values.append(sum(parts[1:], parts[0]) + step.bias.to(inputs[0]))
             elif isinstance(step, Elementwise):
-                values.append(_FUNCTIONS[step.function](values[step.input]))
+                values.append(IN_FLOATS[step.function](values[step.input]))
             else:
                 values.append(values[step.inputs[0]] * values[step.inputs[1]])
         return values[-1]

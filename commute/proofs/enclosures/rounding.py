@@ -1,8 +1,8 @@
 """What rounding may add: in the network's arithmetic, and in our own.
 
 A step of a program makes y = op(x) + e, with |e| at most an error that covers every float evaluation of the step, in any order of
-summation. What our own float64 adds is paid on top. It is assumed of float64 that + - * / and the square root are rounded to
-nearest with subnormal numbers kept, that sums may be taken in any order and fused, and that torch's exp, tanh, sigmoid and erf
+summation. What our own float64 adds is paid on top. It is assumed of float64 that + - * / are rounded to nearest with
+subnormal numbers kept, that sums may be taken in any order and fused, and that torch's square root, exp, tanh, sigmoid and erf
 are within 4 units in the last place.
 """
 
@@ -17,6 +17,8 @@ from commute.proofs.programs.program import Function, Program, roundings_of
 UNIT = 2.0**-53
 TINY = 2.0**-1022
 SLACK = 2.0**-48  # relative: a library function within 4 units in the last place (2⁻⁵⁰), and up to ten operations beside it
+PARTS = 128  # sides of a sum whose bounds are found side by side
+_COARSER = 1 + 2.0**-4
 _UP = 1 + 2.0**-44  # makes up for the rounding of an error that is itself computed
 
 
@@ -34,16 +36,24 @@ class Arithmetic:
 
     @property
     def largest(self) -> float:
-        """A magnitude below overflow: IEEE formats reach nearly twice this."""
-        return 2 / self.tiny if self.tiny else inf
+        """A magnitude below overflow, also of what up to `PARTS` numbers add up to that are bounded by themselves.
+
+        IEEE formats reach nearly 4/tiny.
+        """
+        return 2 / self.tiny / PARTS if self.tiny else inf
 
 
 EXACT = Arithmetic(0.0, 0.0)
 
 
 def stored(program: Program) -> Arithmetic:
-    """The arithmetic of a program's network."""
-    return Arithmetic(program.unit, program.tiny)
+    """The arithmetic of a program's network, made a little coarser so that other bounds than these show the same of it."""
+    return Arithmetic(program.unit * _COARSER, program.tiny)
+
+
+def keeps_subnormals() -> bool:
+    """Whether torch keeps numbers below the smallest normal one, as the bounds here assume."""
+    return bool(torch.tensor(TINY, dtype=torch.float64) / 2 > 0)
 
 
 def gamma(n: int, unit: float = UNIT) -> float:

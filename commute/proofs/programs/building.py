@@ -15,6 +15,7 @@ from commute.errors import NetworkError
 from commute.proofs.programs.program import Affine, Elementwise, Function, Product, Program, Step
 from commute.proofs.programs.pruning import matrix, no_weights, pruned
 
+_DOUBLE = 2.0**-53
 _PLACE = 32  # bits of a name that are the place in a value
 
 
@@ -56,19 +57,33 @@ class Builder:
     _places: dict[float | str, int] = field(default_factory=lambda: {0.0: 0})
     _gathered: dict[bytes, int] = field(default_factory=dict)
 
+    @property
+    def dtype(self) -> torch.dtype:
+        """The network's arithmetic."""
+        return torch.float64 if self.unit <= _DOUBLE else torch.float32
+
     def input(self, value: int, start: int, shape: torch.Size) -> Numbers:
         """Some of the numbers of an input, from `start` on."""
         return Numbers(_names(value, torch.arange(shape.numel()) + start).reshape(shape))
 
-    def constant(self, values: Tensor) -> Numbers:
+    def rounded(self, x: Tensor | float) -> Tensor:
+        """A constant as the network computes with it, float64.
+
+        Torch rounds a plain number, or one of another type, once to the type of what it computes with.
+        """
+        given = x.detach() if isinstance(x, Tensor) else torch.tensor(x, dtype=torch.float64)
+        return given.to(self.dtype).double()
+
+    def constant(self, x: Tensor | float) -> Numbers:
         """Names for constants; what is not a number, such as where a tensor is not filled yet, may be moved but not used."""
-        distinct, where = distinct_of(values.detach().double())
+        values = self.rounded(x)
+        distinct, where = distinct_of(values)
         places = []
-        for x in distinct.tolist():
-            key = "none" if isnan(x) else x
+        for number in distinct.tolist():
+            key = "none" if isnan(number) else number
             if key not in self._places:
                 self._places[key] = len(self._constants)
-                self._constants.append(x)
+                self._constants.append(number)
             places.append(-self._places[key])
         return Numbers(torch.tensor(places, dtype=torch.int64)[where].reshape(values.shape))
 
@@ -87,7 +102,9 @@ class Builder:
                 found[here] = step.bias[_place_of(names[here])]
         return found
 
-    def sum(self, names: Tensor, weights: Tensor, bias: Tensor | None = None, *, roundings: int | None = None) -> Tensor:
+    def sum(
+        self, names: Tensor, weights: Tensor, bias: Tensor | None = None, *, roundings: int | None = None, more: int = 0
+    ) -> Tensor:
         """The names of Σₖ weights[i, k]·names[i, k] + bias[i].
 
         Args:
@@ -95,6 +112,7 @@ class Builder:
             weights: [out, terms], float64.
             bias: [out], float64.
             roundings: on the way of a summand; None is that of a sum of products in any order.
+            more: roundings beside these.
         """
         weights = weights.expand(names.shape)
         fixed = self.constants(names)
@@ -108,7 +126,7 @@ class Builder:
         offset = torch.zeros(len(names), dtype=torch.float64) if bias is None else bias.detach().double()
         if roundings is None:
             roundings = (int(used.sum(1).max()) if used.numel() else 0) + bool((offset != 0).any())
-        return self._added(rows, names[rows, terms], weights[rows, terms].double(), offset, roundings)
+        return self._added(rows, names[rows, terms], weights[rows, terms].double(), offset, roundings + more)
 
     def _added(self, rows: Tensor, names: Tensor, weights: Tensor, bias: Tensor, roundings: int) -> Tensor:
         if not bool(weights.isfinite().all() and bias.isfinite().all()):

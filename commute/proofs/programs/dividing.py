@@ -9,7 +9,7 @@ from dataclasses import dataclass, field
 import torch
 from networkx import DiGraph, minimum_cut
 
-from commute.proofs.programs.program import Affine, Program, Step, taken
+from commute.proofs.programs.program import Affine, Product, Program, Step, taken
 from commute.proofs.programs.pruning import places_of
 
 _START, _END = -1, -2  # of the flow whose narrowest place divides a program
@@ -23,7 +23,8 @@ class Parts:
     Attributes:
         program: the program.
         on: the inputs that each value depends on.
-        apart: whether each value is an affine function of values that depend on one input each.
+        apart: whether each value is an affine function of values that depend on one input each. A product with constants, such
+            as one by which a sum is divided, is affine.
         moves: of values that were looked at, what was moved.
     """
 
@@ -40,7 +41,8 @@ class Parts:
         for step in program.steps:
             used = places_used(step, widths)
             on.append(frozenset().union(*(on[v] for v in used)))
-            apart.append(len(on[-1]) <= 1 or (isinstance(step, Affine) and all(apart[v] for v in used)))
+            affine = isinstance(step, Affine) or (isinstance(step, Product) and any(not on[v] for v in used))
+            apart.append(len(on[-1]) <= 1 or (affine and all(apart[v] for v in used)))
         return cls(program, tuple(on), tuple(apart))
 
     def step(self, value: int) -> Step:
@@ -98,7 +100,7 @@ def beyond_narrowest(parts: Parts, inside: set[int]) -> set[int]:
     def need(value: int, places: set[int], by: int) -> None:
         for place in places:
             origin = parts.origin((value, place))
-            if isinstance(origin, tuple):
+            if isinstance(origin, tuple) and parts.on[origin[0]]:
                 needed.setdefault(origin[0], set()).add(origin[1])
                 graph.add_edge((by, True), (origin[0], False))
 
@@ -119,8 +121,8 @@ def beyond_narrowest(parts: Parts, inside: set[int]) -> set[int]:
 
 
 def _with_moves(parts: Parts, inside: set[int]) -> set[int]:
-    """What is inside, and what moves numbers that are made inside."""
-    found = set(inside)
+    """What is inside, and what moves numbers that are made inside; of these one is the output, where anything is inside."""
+    found = inside | {parts.program.output} if inside else set()
     for v in range(parts.program.output, len(parts.program.inputs) - 1, -1):
         used = places_used(parts.step(v), parts.program.widths) if v in found else {}
         for x, places in used.items():
@@ -130,10 +132,19 @@ def _with_moves(parts: Parts, inside: set[int]) -> set[int]:
     return found
 
 
+def with_constants(parts: Parts, inside: set[int]) -> set[int]:
+    """What is inside, and the constants that it is made with."""
+    found = set(inside)
+    for v in range(parts.program.output, len(parts.program.inputs) - 1, -1):
+        if v in found:
+            found |= {x for x in places_used(parts.step(v), parts.program.widths) if not parts.on[x]}
+    return found
+
+
 def places_used(step: Step, widths: Sequence[int], rows: set[int] | None = None) -> dict[int, set[int]]:
     """The values that a step depends on, and which of their numbers; with `rows`, for some of its own numbers."""
     if not isinstance(step, Affine):
-        return {v: set(range(widths[v])) for v in taken(step)}
+        return {v: set(range(widths[v])) if rows is None else set(rows) for v in taken(step)}
     found: dict[int, set[int]] = {}
     for v, weights in zip(step.inputs, step.weights, strict=True):
         into, columns, _ = places_of(weights)

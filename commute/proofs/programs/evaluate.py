@@ -9,9 +9,9 @@ from torch.nn.functional import gelu, silu
 from commute.proofs.programs.exactly import ball, decided, exact, exact_rows, fractions, rational
 from commute.proofs.programs.program import Affine, Elementwise, Function, Program
 
-__all__ = ["ball", "decided", "exact", "exact_rows", "fractions", "rational", "values"]
+__all__ = ["IN_FLOATS", "ball", "decided", "exact", "exact_rows", "fractions", "rational", "values"]
 
-_IN_FLOATS: Mapping[Function, Callable[[Tensor], Tensor]] = {
+IN_FLOATS: Mapping[Function, Callable[[Tensor], Tensor]] = {
     "relu": torch.relu,
     "abs": torch.abs,
     "square": torch.square,
@@ -40,7 +40,7 @@ def values(program: Program, inputs: Sequence[Tensor]) -> list[Tensor]:
             parts = [(w @ made[v].T).T for v, w in zip(step.inputs, step.weights, strict=True)]
             made.append(sum(parts, step.bias.expand(len(made[0]), -1)))
         elif isinstance(step, Elementwise):
-            made.append(_IN_FLOATS[step.function](made[step.input]))
+            made.append(IN_FLOATS[step.function](made[step.input]))
         else:
             one, other = step.inputs
             made.append(made[one] * made[other])

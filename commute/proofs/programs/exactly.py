@@ -11,15 +11,21 @@ from torch import Tensor
 
 from commute.causal.batches import Column
 from commute.errors import NetworkError
-from commute.proofs.programs.program import Affine, Elementwise, Program
+from commute.proofs.programs.program import Affine, Elementwise, Function, Program
 
-RATIONAL = ("relu", "abs", "square")
+_RATIONAL = ("relu", "abs", "square")
 _BITS = (64, 128, 256, 512, 1024)
 
 
 def rational(program: Program) -> bool:
     """Whether a program gives fractions for fractions."""
-    return all(step.function in RATIONAL for step in program.steps if isinstance(step, Elementwise))
+    return not _irrational(program)
+
+
+def _irrational(program: Program) -> list[Function]:
+    """Functions that give no fractions, or other ones for each row, whose common denominator would be long."""
+    steps = [s for s in program.steps if isinstance(s, Elementwise) and s.function not in _RATIONAL]
+    return [s.function for s in steps if s.function != "reciprocal" or s.input not in program.constants]
 
 
 @dataclass(frozen=True, eq=False)
@@ -39,13 +45,13 @@ def exact_rows(program: Program, inputs: Sequence[Sequence[Sequence[Fraction]] |
     """The outputs of a program for rows of inputs, in exact arithmetic.
 
     Args:
-        program: of affine steps, products, relu, abs and square alone.
+        program: of affine steps, products, relu, abs, square and reciprocals of constants alone.
         inputs: of each of its inputs [rows, width], fractions or a tensor, whose numbers are taken as they are.
 
     Raises:
         NetworkError: for other functions, which give no fractions.
     """
-    other = [s.function for s in program.steps if isinstance(s, Elementwise) and s.function not in RATIONAL]
+    other = _irrational(program)
     if other:
         raise NetworkError(f"{other[0]} gives no fractions for fractions; use balls, or a network of relu alone")
     made = [_rows(x) for x in inputs]
@@ -53,16 +59,22 @@ def exact_rows(program: Program, inputs: Sequence[Sequence[Sequence[Fraction]] |
         if isinstance(step, Affine):
             made.append(_affine(step, made))
         elif isinstance(step, Elementwise):
-            x = made[step.input]
-            numbers = x.numbers * x.numbers if step.function == "square" else abs(x.numbers)
-            if step.function == "relu":
-                numbers = (x.numbers + numbers) // 2
-            made.append(_Rows(numbers, x.over**2 if step.function == "square" else x.over))
+            made.append(_applied(step.function, made[step.input]))
         else:
             one, two = (made[v] for v in step.inputs)
             made.append(_Rows(one.numbers * two.numbers, one.over * two.over))
     last = made[-1]
     return [[Fraction(x, last.over) for x in row] for row in last.numbers.tolist()]
+
+
+def _applied(function: Function, x: _Rows) -> _Rows:
+    if function == "reciprocal":
+        one = _rows([[1 / Fraction(v, x.over) for v in x.numbers[0].tolist()]])  # of constants, the same for all rows
+        return _Rows(np.repeat(one.numbers, len(x.numbers), axis=0), one.over)
+    if function == "square":
+        return _Rows(x.numbers * x.numbers, x.over**2)
+    size = abs(x.numbers)
+    return _Rows(size if function == "abs" else (x.numbers + size) // 2, x.over)
 
 
 def exact(program: Program, inputs: Sequence[Sequence[Fraction]]) -> list[Fraction]:

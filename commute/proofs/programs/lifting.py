@@ -48,7 +48,7 @@ class Lift:
         args, kwargs = tree_map(lambda x: self.made[x] if isinstance(x, Node) else x, (node.args, dict(node.kwargs)))
         operation = node.target
         if operation is getitem:
-            return args[0][args[1]]
+            return _part(node, *args)
         if not isinstance(operation, torch._ops.OpOverload):  # noqa: SLF001  # where it is
             raise NetworkError("it is no operation of torch")
         if operation._schema.is_mutable:  # noqa: SLF001  # where it is
@@ -88,7 +88,7 @@ class Lift:
         options = {k: x for k, x in kwargs.items() if k != "dtype"}
         try:
             return RULES[name](self.builder, *args, **options)
-        except TypeError as error:
+        except (TypeError, AttributeError, IndexError, RuntimeError) as error:
             raise NetworkError(f"it has no rule for these arguments ({error}); {_ADVICE}") from error
 
     def _looked_up(self, operation: Any, args: Any, kwargs: Any, val: Any) -> Whole | list[Whole]:
@@ -107,8 +107,20 @@ class Lift:
         packet = getattr(torch.ops.aten, target.overloadpacket.__name__.removesuffix("_"), None)  # type: ignore[union-attr]
         owned = isinstance(first, Node) and first.op == "call_function" and len(first.users) == 1 and _owns(first.target)
         if packet is None or not owned or target._overloadname not in packet.overloads():  # type: ignore[union-attr]  # noqa: SLF001
-            raise NetworkError("it changes a tensor in place that is kept")
+            raise NetworkError(
+                "it changes a tensor in place that other operations see, as torch's recurrent layers do; write it without that, "
+                "a recurrent layer as a loop of linear layers"
+            )
         return getattr(packet, target._overloadname)  # type: ignore[union-attr]  # noqa: SLF001
+
+
+def _part(node: Node, made: Sequence[Any], place: int) -> Any:
+    """One of several results of an operation, of which a rule may not give all."""
+    if place >= len(made):
+        origin = node.args[0]
+        told = f"{origin.target} in {origin.meta.get(PATH) or 'the pass'}" if isinstance(origin, Node) else "an operation"
+        raise NetworkError(f"it uses result {place} of {told}, such as where a maximum is, which has no rule")
+    return made[place]
 
 
 def _owns(target: Any) -> bool:

@@ -11,75 +11,81 @@ from commute.errors import NetworkError
 from commute.proofs.programs.building import Builder, Numbers, alike
 
 Axes = Sequence[int] | int | None
-_DOUBLE = 2.0**-53
+_FACTOR = 4  # roundings of what is scaled by a constant on the way, in any order and fused or not
 Value = Numbers | Tensor | float | int  # what varies, a constant tensor, or a plain number
 
 
 def names_of(builder: Builder, x: Value) -> Tensor:
     """The names of what varies or of a constant."""
-    return x.names if isinstance(x, Numbers) else builder.constant(torch.as_tensor(x)).names
+    return x.names if isinstance(x, Numbers) else builder.constant(x).names
 
 
-def representable(x: Value, unit: float) -> bool:
-    """Whether constants are numbers of the network's arithmetic, exactly."""
-    values = torch.as_tensor(x, dtype=torch.float64)
-    return torch.equal(values.to(torch.float32 if unit > _DOUBLE else torch.float64).double(), values)
+def kept(builder: Builder, x: Value) -> Numbers:
+    """What varies, or a constant as if it did: what is computed of it is exact, where torch's own result would be rounded."""
+    return Numbers(names_of(builder, x))
 
 
-def scaled(builder: Builder, x: Value, weights: Value) -> Numbers:
+def scaled(builder: Builder, x: Numbers, weights: Tensor | float, *, roundings: int = 1) -> Numbers:
     """X times constants, broadcast against each other."""
-    if not isinstance(x, Numbers):
-        raise NetworkError("two constants are multiplied")  # torch has done so before
-    w = torch.as_tensor(weights, dtype=torch.float64)
-    names, w = alike(x.names, w)
+    names, w = alike(x.names, builder.rounded(weights))
     if bool((w == 1).all()):
         return Numbers(names)
-    exact = representable(w, builder.unit)
-    signs = bool((w.abs() == 1).all())
-    roundings = 0 if signs else 1 if exact else 2  # the second for the weight's own
-    found = builder.sum(names.reshape(-1, 1), w.reshape(-1, 1), roundings=roundings)
+    found = builder.sum(names.reshape(-1, 1), w.reshape(-1, 1), roundings=0 if bool((w.abs() == 1).all()) else roundings)
     return Numbers(found.reshape(names.shape))
+
+
+def times(builder: Builder, x: Value, factor: float) -> Value:
+    """X times a factor that an operation is told, where it may be put in at any place."""
+    return x if factor == 1 else scaled(builder, kept(builder, x), factor, roundings=_FACTOR)
 
 
 def multiplied(builder: Builder, x: Value, y: Value) -> Numbers:
     """x·y, number by number."""
-    if isinstance(x, Numbers) and isinstance(y, Numbers):
-        return Numbers(builder.product(x.names, y.names))
-    return scaled(builder, x, y) if isinstance(x, Numbers) else scaled(builder, y, x)
+    if not isinstance(y, Numbers):
+        return scaled(builder, kept(builder, x), y)
+    return Numbers(builder.product(x.names, y.names)) if isinstance(x, Numbers) else scaled(builder, y, x)
 
 
 def divided(builder: Builder, x: Value, y: Value) -> Numbers:
-    """x/y, number by number."""
+    """x/y, number by number. What is divided by a constant is multiplied with what a step makes of it, which is exactly 1/y."""
     if isinstance(y, Numbers):
         return multiplied(builder, x, Numbers(builder.elementwise("reciprocal", y.names)))
-    w = 1 / torch.as_tensor(y, dtype=torch.float64)
-    if not isinstance(x, Numbers):
-        raise NetworkError("two constants are divided")
-    names, w = alike(x.names, w)
-    if bool((w == 1).all()):
-        return Numbers(names)
-    found = builder.sum(names.reshape(-1, 1), w.reshape(-1, 1), roundings=3)  # of y, of 1/y as it is kept, and of the quotient
-    return Numbers(found.reshape(names.shape))
+    w = builder.rounded(y)
+    if bool((w == 0).any()):
+        raise NetworkError("it divides by a constant that is 0")
+    if power_of_2(w):
+        return scaled(builder, kept(builder, x), 1 / w)
+    names, w = alike(kept(builder, x).names, w)
+    return Numbers(builder.product(scaled(builder, Numbers(names), w.sign()).names, inverse(builder, w.abs())))
 
 
-def added(builder: Builder, x: Value, y: Value, *, alpha: float = 1) -> Numbers:
+def power_of_2(x: Tensor | float) -> bool:
+    """Whether all are powers of 2, so that 1/x is no more rounded than they are."""
+    return bool((torch.frexp(torch.as_tensor(x, dtype=torch.float64)).mantissa.abs() == 1 / 2).all())
+
+
+def inverse(builder: Builder, x: Tensor | float) -> Tensor:
+    """The names of 1/x of positive constants."""
+    return builder.elementwise("reciprocal", builder.constant(x).names)
+
+
+def added(builder: Builder, x: Value, y: Value, *, alpha: float = 1, roundings: int = 1) -> Numbers:
     """X + alpha·y, number by number. Where a constant is -∞ so is the sum, and where it is 0 nothing is added."""
     if alpha not in (1, -1):
-        y, alpha = multiplied(builder, y, alpha) if isinstance(y, Numbers) else torch.as_tensor(y).double() * alpha, 1
+        y, alpha = times(builder, y, alpha), 1
     pairs = torch.stack(alike(names_of(builder, x), names_of(builder, y)), -1)
     signs = torch.tensor([1.0, alpha], dtype=torch.float64)
     fixed = builder.constants(pairs) * signs
     a, b = pairs.unbind(-1)
     found = torch.where(b == 0, a, b)
     low = (fixed == -torch.inf).any(-1)
-    found = torch.where(low, builder.constant(torch.tensor(-torch.inf)).names, found)
+    found = torch.where(low, builder.constant(-torch.inf).names, found)
     left = ~low & (b != 0) & ((a != 0) | (alpha != 1))
     if bool(left.any()):
         one = (fixed[left] != 0).sum(-1, keepdim=True) == 1  # a constant is the bias, unless both are constants
         terms = torch.where(one, pairs[left].clamp(min=0), pairs[left])
         bias = torch.where(one, fixed[left], 0).sum(-1)
-        inexact = not all(isinstance(z, Numbers) or representable(z, builder.unit) for z in (x, y))
-        found = found.masked_scatter(left, builder.sum(terms, signs, bias, roundings=2 if inexact else 1))
+        found = found.masked_scatter(left, builder.sum(terms, signs, bias, roundings=roundings))
     return Numbers(found)
 
 
@@ -88,29 +94,32 @@ def subtracted(builder: Builder, x: Value, y: Value, *, alpha: float = 1) -> Num
     return added(builder, x, y, alpha=-alpha)
 
 
-def matrices_multiplied(builder: Builder, x: Value, y: Value, bias: Value | None = None) -> Numbers:
-    """The product of matrices, or of stacks of equally many, plus a bias; at least one of the two varies."""
-    if isinstance(x, Numbers) and isinstance(y, Numbers):
+def matrices_multiplied(builder: Builder, x: Value, y: Value, bias: Value | None = None, *, more: int = 0) -> Numbers:
+    """The product of matrices, or of stacks of equally many, plus a bias; `more` are roundings beside those of the sums."""
+    if not isinstance(y, Numbers):
+        names, weights = names_of(builder, x).unsqueeze(-2), builder.rounded(y).transpose(-1, -2).unsqueeze(-3)
+    elif isinstance(x, Numbers):
         names = builder.product(x.names.unsqueeze(-2), y.names.transpose(-1, -2).unsqueeze(-3))
         weights = torch.ones(1, dtype=torch.float64)
-    elif isinstance(x, Numbers):
-        names, weights = x.names.unsqueeze(-2), torch.as_tensor(y).detach().double().transpose(-1, -2).unsqueeze(-3)
     else:
-        names, weights = names_of(builder, y).transpose(-1, -2).unsqueeze(-3), torch.as_tensor(x).detach().double().unsqueeze(-2)
+        names, weights = y.names.transpose(-1, -2).unsqueeze(-3), builder.rounded(x).unsqueeze(-2)
     names, weights = alike(names, weights)
     shape = names.shape[:-1]
-    return with_bias(builder, names.reshape(-1, names.shape[-1]), weights.reshape(-1, names.shape[-1]), bias, shape)
+    n = names.shape[-1]
+    return with_bias(builder, names.reshape(-1, n), weights.reshape(-1, n), bias, shape, more=more)
 
 
-def with_bias(builder: Builder, names: Tensor, weights: Tensor, bias: Value | None, shape: Sequence[int]) -> Numbers:
+def with_bias(
+    builder: Builder, names: Tensor, weights: Tensor, bias: Value | None, shape: Sequence[int], *, more: int = 0
+) -> Numbers:
     """Sums of products [out, terms], to which a bias, which may vary, is added."""
     offset = None
     if isinstance(bias, Numbers):
         names = torch.cat([names, bias.names.expand(*shape).reshape(-1, 1)], 1)
         weights = torch.cat([weights, torch.ones(len(weights), 1, dtype=torch.float64)], 1)
     elif bias is not None:
-        offset = torch.as_tensor(bias).double().expand(*shape).reshape(-1)
-    return Numbers(builder.sum(names, weights, offset).reshape(tuple(shape)))
+        offset = builder.rounded(bias).expand(*shape).reshape(-1)
+    return Numbers(builder.sum(names, weights, offset, more=more).reshape(tuple(shape)))
 
 
 @dataclass(frozen=True)
@@ -151,10 +160,10 @@ def convolved(builder: Builder, x: Numbers, weight: Tensor, bias: Tensor | None,
     names = windows.names(x.names)
     places = names.shape[2 : 2 + len(windows.size)]
     n, channels = names.shape[:2]
-    w = weight.detach().double().reshape(groups, -1, 1, weight[0].numel())  # [group, channel, 1, terms]
+    w = builder.rounded(weight).reshape(groups, -1, 1, weight[0].numel())  # [group, channel, 1, terms]
     found = names.reshape(n, groups, channels // groups, places.numel(), -1).permute(0, 1, 3, 2, 4).flatten(3).unsqueeze(2)
     found, w = alike(found, w)  # [batch, group, channel, place, terms]
-    offset = None if bias is None else bias.detach().double().reshape(groups, -1, 1).expand(found.shape[:-1]).reshape(-1)
+    offset = None if bias is None else builder.rounded(bias).reshape(groups, -1, 1).expand(found.shape[:-1]).reshape(-1)
     summed = builder.sum(found.reshape(-1, found.shape[-1]), w.reshape(-1, found.shape[-1]), offset)
     return Numbers(summed.reshape(n, -1, *places))
 
@@ -167,11 +176,22 @@ def summed(builder: Builder, x: Numbers, axes: Axes = None, keepdim: int = 0) ->
 
 
 def averaged(builder: Builder, x: Numbers, axes: Axes = None, keepdim: int = 0) -> Numbers:
-    """The mean along axes; two roundings more are the quotient's, and that of 1/n as it is kept."""
+    """The mean along axes; two roundings more are the quotient's."""
     rows, shape = rows_of(x, axes, keepdim)
     n = rows.shape[1]
-    found = builder.sum(rows, torch.full((1,), 1 / n, dtype=torch.float64), roundings=n + 2)
-    return Numbers(found.reshape(shape))
+    return Numbers(quotients(builder, rows, n, roundings=n + 2).reshape(shape))
+
+
+def quotients(builder: Builder, rows: Tensor, over: float, *, roundings: int, plus: float = 0.0) -> Tensor:
+    """The names of the sum of each row [rows, width] over a constant, plus another, [rows]."""
+    if over <= 0:
+        raise NetworkError(f"{rows.shape[1]} numbers have no mean over {over:g}")
+    offset = builder.rounded(plus).expand(len(rows))
+    if power_of_2(over):
+        return builder.sum(rows, torch.full((1,), 1 / over, dtype=torch.float64), offset, roundings=roundings)
+    one = torch.ones(1, dtype=torch.float64)
+    found = builder.product(builder.sum(rows, one, roundings=roundings), inverse(builder, over))
+    return builder.sum(found.unsqueeze(1), one, offset, roundings=_FACTOR) if plus else found
 
 
 def rows_of(x: Numbers, axes: Axes, keepdim: int) -> tuple[Tensor, list[int]]:

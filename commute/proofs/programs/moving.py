@@ -34,8 +34,7 @@ def moved(builder: Builder, name: str, operation: Any, args: tuple[Any, ...], kw
         return builder.constant(x).names if isinstance(x, Tensor) and (x.is_floating_point() or whole) else x
 
     def put(x: Any) -> Any:
-        number = isinstance(x, (int, float)) and not isinstance(x, Tensor)
-        return int(builder.constant(torch.tensor(x, dtype=torch.float64)).names) if number else named(x)
+        return int(builder.constant(x).names) if isinstance(x, (int, float)) else named(x)
 
     if kwargs.get("reduce") or kwargs.get("accumulate") or (name == "index_put" and len(args) > _SUMS and args[_SUMS]):
         raise NetworkError("it puts numbers by adding or multiplying them to what is there, which has no rule")

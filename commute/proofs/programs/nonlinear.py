@@ -55,7 +55,7 @@ def power(builder: Builder, x: Value, exponent: Value) -> Numbers:
 def larger(builder: Builder, x: Value, y: Value) -> Numbers:
     """The larger of two, number by number, as y + relu(x - y)."""
     a, b = alike(names_of(builder, x), names_of(builder, y))
-    lowest = builder.constant(torch.tensor(-torch.inf)).names
+    lowest = builder.constant(-torch.inf).names
     found = torch.where(a == lowest, b, a)
     both = (a != lowest) & (b != lowest) & (a != b)
     if bool(both.any()):
@@ -84,9 +84,10 @@ def hard_tanh(builder: Builder, x: Numbers, low: float = -1.0, high: float = 1.0
 
 
 def leaky(builder: Builder, x: Numbers, slope: float = 0.01) -> Numbers:
-    """slope·x + (1 - slope)·relu(x)."""
-    positive = Numbers(builder.elementwise("relu", x.names))
-    return added(builder, scaled(builder, x, slope), scaled(builder, positive, 1 - slope))
+    """slope·x + relu(x) - slope·relu(x), whose weights are not rounded."""
+    positive, s = builder.elementwise("relu", x.names), float(builder.rounded(slope))
+    terms = torch.stack([x.names, positive, positive], -1).reshape(-1, 3)
+    return Numbers(builder.sum(terms, torch.tensor([[s, 1.0, -s]], dtype=torch.float64), roundings=3).reshape(x.shape))
 
 
 def threshold(builder: Builder, x: Numbers, at: float, value: float) -> Numbers:
@@ -122,7 +123,7 @@ def pooled(
     dilation, ceil_mode = rest + (None, False)[len(rest) :]
     if ceil_mode:
         raise NetworkError("pooling with ceil_mode has no rule")
-    lowest = int(builder.constant(torch.tensor(-torch.inf)).names)
+    lowest = int(builder.constant(-torch.inf).names)
     windows = _batched(x, len(size), Windows.of(size, stride, padding, dilation), fill=lowest)
     return (Numbers(_largest(builder, windows.flatten(0, -2)).reshape(windows.shape[:-1])),)
 
@@ -181,5 +182,4 @@ def length(builder: Builder, x: Numbers, order: float = 2, axes: Axes = None, ke
 
 def weighted_product(builder: Builder, x: Value, y: Value, z: Value, *, value: float = 1) -> Numbers:
     """X + value·y·z, number by number."""
-    product = multiplied(builder, y, z) if isinstance(y, Numbers) or isinstance(z, Numbers) else torch.as_tensor(y).double() * z
-    return added(builder, x, product, alpha=value)
+    return added(builder, x, multiplied(builder, y, z), alpha=value)

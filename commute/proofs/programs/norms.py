@@ -7,7 +7,7 @@ from torch import Tensor
 
 from commute.errors import NetworkError
 from commute.proofs.programs.building import Builder, Numbers
-from commute.proofs.programs.linear import Value, multiplied
+from commute.proofs.programs.linear import Value, divided, multiplied, power_of_2, quotients
 
 
 def centred(builder: Builder, rows: Tensor, roundings: int) -> Tensor:
@@ -15,7 +15,11 @@ def centred(builder: Builder, rows: Tensor, roundings: int) -> Tensor:
     n = rows.shape[1]
     if n == 1:
         raise NetworkError("a norm over one number, which is left with nothing, has no rule")
-    weights = torch.eye(n, dtype=torch.float64) - torch.full((n, n), 1 / n, dtype=torch.float64)
+    weights = n * torch.eye(n, dtype=torch.float64) - 1
+    if power_of_2(n):
+        weights = weights / n
+    else:
+        rows = divided(builder, Numbers(rows), n).names
     names = rows.unsqueeze(1).expand(len(rows), n, n).reshape(-1, n)
     return builder.sum(names, weights.repeat(len(rows), 1), roundings=roundings).reshape(rows.shape)
 
@@ -30,9 +34,7 @@ def variance(builder: Builder, rows: Tensor, *, eps: float = 0.0, correction: fl
     """
     n = rows.shape[1]
     squares = builder.elementwise("square", centred(builder, rows, ceil(n**1.5) + n + 16))
-    weights = torch.full((1,), 1 / (n - correction), dtype=torch.float64)
-    offset = torch.full((len(rows),), eps, dtype=torch.float64)
-    return builder.sum(squares, weights, offset, roundings=3 * n + 18)
+    return quotients(builder, squares, n - correction, roundings=3 * n + 18, plus=eps)
 
 
 def normalised(builder: Builder, rows: Tensor, eps: float) -> Tensor:
@@ -66,15 +68,17 @@ def batch_norm(
 ) -> Numbers:
     """The norm by a stored mean and variance of each channel of x [1, channel, …].
 
-    It may be computed as x·w + (b - mean·w), off by some u of (|x| + |mean|)|w|, which the roundings of x - mean allow.
+    It may be computed as x·w + (b - mean·w), off by some u of (|x| + |mean|)|w|, which the roundings of x - mean allow. The scale
+    is made by steps, as a number it would be rounded.
     """
     axes = (-1, *[1] * (x.names.ndim - 2))
-    scale = (var.double() + eps).rsqrt() * (1 if weight is None else weight.detach().double())
-    names = x.names.reshape(-1, 1)
-    less = -mean.double().reshape(axes).expand(x.shape).reshape(-1)
     one = torch.ones(1, dtype=torch.float64)
-    found = builder.sum(names, one, less, roundings=12).reshape(x.shape)
-    return shifted(builder, found, scale.reshape(axes), None if bias is None else bias.reshape(axes), roundings=12)
+    less = -builder.rounded(mean).reshape(axes).expand(x.shape).reshape(-1)
+    centred = builder.sum(x.names.reshape(-1, 1), one, less, roundings=12).reshape(x.shape)
+    variances = builder.sum(builder.constant(var).names.unsqueeze(1), one, builder.rounded(eps).expand(len(var)), roundings=2)
+    found = builder.product(centred, builder.elementwise("rsqrt", variances).reshape(axes))
+    w, b = (None if z is None else z.reshape(axes) for z in (weight, bias))
+    return shifted(builder, found, w, b, roundings=12)
 
 
 def shifted(builder: Builder, names: Tensor, weight: Value | None, bias: Value | None, roundings: int = 3) -> Numbers:
@@ -83,8 +87,8 @@ def shifted(builder: Builder, names: Tensor, weight: Value | None, bias: Value |
         raise NetworkError("a norm whose weight or bias depends on the input has no rule")
     if weight is None and bias is None:
         return Numbers(names)
-    w = torch.ones(1, dtype=torch.float64) if weight is None else torch.as_tensor(weight).detach().double()
-    b = None if bias is None else torch.as_tensor(bias).detach().double().expand(names.shape).reshape(-1)
+    w = torch.ones(1, dtype=torch.float64) if weight is None else builder.rounded(weight)
+    b = None if bias is None else builder.rounded(bias).expand(names.shape).reshape(-1)
     found = builder.sum(names.reshape(-1, 1), w.expand(names.shape).reshape(-1, 1), b, roundings=roundings)
     return Numbers(found.reshape(names.shape))
 
@@ -93,9 +97,6 @@ def rms_norm(builder: Builder, x: Numbers, width: int, weight: Value | None, eps
     """x·(mean(x²) + eps)^-½·weight over the last numbers."""
     rows = x.names.reshape(-1, width)
     squares = builder.elementwise("square", rows)
-    weights = torch.full((1,), 1 / width, dtype=torch.float64)
-    offset = torch.full((len(rows),), eps, dtype=torch.float64)
-    mean = builder.sum(squares, weights, offset, roundings=width + 8)
-    scale = builder.elementwise("rsqrt", mean)
+    scale = builder.elementwise("rsqrt", quotients(builder, squares, width, roundings=width + 8, plus=eps))
     found = Numbers(builder.product(rows, scale.unsqueeze(1)).reshape(x.shape))
     return found if weight is None else multiplied(builder, found, weight)

@@ -10,7 +10,7 @@ from torch import Tensor
 from commute.errors import NetworkError
 from commute.proofs.programs import linear, nonlinear, norms
 from commute.proofs.programs.building import Builder, Numbers
-from commute.proofs.programs.linear import Value, added, matrices_multiplied, multiplied
+from commute.proofs.programs.linear import Value, added, kept, matrices_multiplied, multiplied, times
 from commute.proofs.programs.program import Function
 from commute.proofs.programs.softmax import softmax
 
@@ -22,7 +22,7 @@ def _each(function: Function, builder: Builder, x: Numbers) -> Numbers:
 
 
 def _negated(builder: Builder, x: Numbers) -> Numbers:
-    return linear.scaled(builder, x, -1)
+    return linear.scaled(builder, x, -1.0)
 
 
 def _subtracted_from(builder: Builder, x: Value, y: Value, alpha: float = 1) -> Numbers:
@@ -44,20 +44,14 @@ def _unsqueezed(x: Value, axis: int) -> Value:
 
 def _added_product(builder: Builder, bias: Value, x: Value, y: Value, *, beta: float = 1, alpha: float = 1) -> Numbers:
     """beta·bias + alpha·x @ y."""
-    varies = isinstance(x, Numbers) or isinstance(y, Numbers)
-    if varies and alpha == beta == 1:
+    x = x if isinstance(y, Numbers) else kept(builder, x)
+    if alpha == beta == 1:
         return matrices_multiplied(builder, x, y, bias)
-    product: Value = matrices_multiplied(builder, x, y) if varies else torch.as_tensor(x).double() @ torch.as_tensor(y).double()
-    product = _times(builder, product, alpha)
-    if beta == 0 and isinstance(product, Numbers):
+    product = kept(builder, times(builder, matrices_multiplied(builder, x, y, more=4), alpha))
+    if beta == 0:
         return product
-    return added(builder, product, _times(builder, bias, beta))
-
-
-def _times(builder: Builder, x: Value, factor: float) -> Value:
-    if factor == 1:
-        return x
-    return multiplied(builder, x, factor) if isinstance(x, Numbers) else torch.as_tensor(x).double() * factor
+    terms = kept(builder, y).shape[-2]  # a bias may be what their sum begins with
+    return added(builder, product, times(builder, bias, beta), roundings=terms + 4)
 
 
 def _linear(builder: Builder, x: Value, weight: Value, bias: Value | None = None) -> Numbers:
@@ -72,6 +66,11 @@ def _convolution(builder: Builder, x: Value, weight: Value, bias: Value | None, 
     stride, padding, dilation, transposed, _, groups = rest
     if transposed or not isinstance(x, Numbers) or not isinstance(weight, Tensor) or isinstance(bias, Numbers):
         raise NetworkError("a convolution that is transposed, or whose weights depend on the input, has no rule")
+    if builder.dtype == torch.float32 and not (torch.backends.mkldnn.enabled and torch.backends.mkldnn.is_available()):  # type: ignore[no-untyped-call]
+        raise NetworkError(
+            "without oneDNN torch may compute convolutions by transforms (Winograd), which round otherwise than sums do; "
+            "use a torch with oneDNN and leave torch.backends.mkldnn enabled, or use float64"
+        )
     windows = linear.Windows.of(weight.shape[2:], stride, padding, dilation)
     return linear.convolved(builder, x, weight, None if bias is None else torch.as_tensor(bias), windows, groups)
 

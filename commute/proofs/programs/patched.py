@@ -15,9 +15,12 @@ from commute.causal.domains import Finite
 from commute.causal.inputs import Inputs
 from commute.causal.model import CausalModel
 from commute.errors import NetworkError, check, unknown
-from commute.models.decoding import Readout
+from commute.models.decoding import Readout, labels_of
 from commute.models.hooks import evaluating
 from commute.models.network import Network
+from commute.proofs.enclosures.domains import Box
+from commute.proofs.enclosures.interval import intervals
+from commute.proofs.enclosures.rounding import PARTS, keeps_subnormals, stored
 from commute.proofs.programs.entries import Entries, Leaves
 from commute.proofs.programs.evaluate import values
 from commute.proofs.programs.lifting import lifted
@@ -27,7 +30,7 @@ from commute.runs.seeds import stream
 
 _DRAWN = 32  # inputs on which a program is compared with its network
 _LISTED = 4096  # inputs up to which all are looked at for what they have in common
-_APART = {torch.float32: 1e-3, torch.float64: 1e-9}  # of the largest score: what rounding explains
+_APART = {torch.float32: 1e-3, torch.float64: 1e-9}  # of the largest score: what rounding explains where it has no bound
 
 
 @dataclass(frozen=True, eq=False)
@@ -51,7 +54,7 @@ def patched_program(algorithm: CausalModel, network: Network, alignment: Alignme
     """The network's scores after an interchange of variables, as one program.
 
     What depends on no input is a constant, as torch computes it once. The program is compared with the network on inputs that are
-    drawn from the algorithm's.
+    drawn from the algorithm's: the network's scores must be among those that rounding can make of the program's.
 
     Args:
         algorithm: whose inputs the network takes, and whose one output it answers.
@@ -61,7 +64,7 @@ def patched_program(algorithm: CausalModel, network: Network, alignment: Alignme
 
     Raises:
         NetworkError: naming an operation that has no rule; when control flow depends on the input; when the program does not
-            compute what the network computes; and when decode does not choose one label of the algorithm's by scores.
+            compute what the network computes; and when decode does not choose one label of the algorithm's by the largest score.
     """
     dtype = _checked(algorithm, network, alignment, variables)
     inputs = _inputs(algorithm)
@@ -69,7 +72,9 @@ def patched_program(algorithm: CausalModel, network: Network, alignment: Alignme
     sites = [f.site for v in variables for f in alignment.parts(v)]
     network.check_deterministic(batch, sites)
     with evaluating(network.module), torch.no_grad():
-        readout = Readout.of(network.decode, network.call(batch), rows_of(batch))
+        plain = network.call(batch)
+    readout = Readout.of(network.decode, plain, rows_of(batch))
+    _chosen(network, readout, plain, rows_of(batch))
     (output,) = algorithm.outputs
     domain = algorithm.domain(output)
     if not isinstance(domain, Finite):
@@ -100,6 +105,10 @@ def _checked(algorithm: CausalModel, network: Network, alignment: Alignment, var
     if len(kinds) > 1 or not kinds <= set(_APART):
         told = ", ".join(sorted(map(str, kinds)))
         problems.append(f"the network must compute in torch.float32 or in torch.float64; its weights are {told}")
+    if 1 + len(variables) > PARTS:
+        problems.append(f"there may be at most {PARTS - 1} variables; given {len(variables)}")
+    if not keeps_subnormals():
+        problems.append("torch takes numbers below the smallest normal one for 0; call torch.set_flush_denormal(False)")
     check(problems, NetworkError, f"a program of the network {network.name!r}")
     return kinds.pop()
 
@@ -129,14 +138,36 @@ def _patched_scores(
         for v, source in sources.items():
             features = alignment.parts(v)
             do |= dict(zip(features, network.read(source, features), strict=True))
-        return readout.scores(network.call(base, do), rows_of(base)).double()
+        return _chosen(network, readout, network.call(base, do), rows_of(base)).double()
+
+
+def _chosen(network: Network, readout: Readout, output: Any, rows: int) -> Tensor:
+    """The scores of an output, of which decode must choose the largest: which of equal ones is not asked."""
+    scores = readout.scores(output, rows)
+    decoded = labels_of(readout.decode(output)).tolist()  # type: ignore[union-attr]  # one output, as Readout.of has seen
+    best = scores.argmax(1)
+    clear = (scores >= scores.gather(1, best.unsqueeze(1))).sum(1) == 1
+    for i, choice in enumerate(best.tolist()):
+        given, label = decoded[i], readout.labels[choice]
+        if clear[i] and given != label:
+            raise NetworkError(
+                f"decode of {network.name!r} answers {given!r} where the largest score stands for {label!r}; a program is of a "
+                "network that answers by its largest score, so decode may look at nothing else"
+            )
+    return scores
 
 
 def _check(patched: Patched, network: Network, given: Sequence[Batch], expected: Tensor, apart: float) -> None:
-    """Raise a NetworkError where the program's scores are not the network's."""
-    found = values(patched.program, [patched.entries(x) for x in given])[-1]
-    close = found.shape == expected.shape and (found - expected).abs() <= apart * expected.abs().amax().clamp(min=1.0)
-    if not torch.as_tensor(close).all():
+    """Raise a NetworkError where the program's scores are not the network's, by more than rounding may make them another's."""
+    entries = [patched.entries(x) for x in given]
+    found, arithmetic = values(patched.program, entries)[-1], stored(patched.program)
+    right = torch.tensor(found.shape == expected.shape)
+    if right:
+        bounds = intervals(patched.program, [Box(x, torch.zeros_like(x)) for x in entries], arithmetic)[-1]
+        close = (found - expected).abs() <= apart * expected.abs().amax()  # where no bound is known
+        inside = (bounds.lower <= expected) & (expected <= bounds.upper)
+        right = torch.where(bounds.magnitude.isfinite(), inside, close)
+    if not right.all():
         raise NetworkError(
             f"the program of {network.name!r} does not compute what the network computes: the way that the network takes depends "
             "on its inputs, on the other rows of a batch or on what it keeps"

@@ -7,6 +7,7 @@ both: for the function itself and for every way in which a machine may round it.
 
 from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Literal, get_args
 
 from torch import Tensor
@@ -32,7 +33,7 @@ _OF_OUTPUT: Mapping[str, int] = {
     "abs": 0,
     "square": 1,
     "reciprocal": 1,
-    "sqrt": 1,
+    "sqrt": 2,
     "rsqrt": 4,
     "exp": 4,
     "tanh": 4,
@@ -112,10 +113,25 @@ class Program:
                 widths.append(widths[step.input if isinstance(step, Elementwise) else step.inputs[0]])
         return tuple(widths)
 
+    @cached_property
+    def constants(self) -> frozenset[int]:
+        """The values that depend on no input."""
+        found: set[int] = set()
+        for v, step in enumerate(self.steps, len(self.inputs)):
+            weights = step.weights if isinstance(step, Affine) else [None] * len(taken(step))
+            if all(x in found or (w is not None and not _any(w)) for x, w in zip(taken(step), weights, strict=True)):
+                found.add(v)
+        return frozenset(found)
+
     @property
     def output(self) -> int:
         """The last value."""
         return len(self.inputs) + len(self.steps) - 1
+
+
+def _any(weights: Tensor) -> bool:
+    """Whether one is not 0."""
+    return bool((weights.coalesce().values() if weights.is_sparse else weights).any())
 
 
 def taken(step: Step) -> tuple[int, ...]:

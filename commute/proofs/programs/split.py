@@ -6,13 +6,20 @@ once for each input; the rest once for each combination.
 
 from collections.abc import Mapping
 from dataclasses import dataclass, field
+from functools import reduce
 
 import torch
 from torch import Tensor
 
-from commute.proofs.programs.dividing import Number, Parts, beyond_narrowest, met_by
+from commute.proofs.enclosures.domains import Box
+from commute.proofs.enclosures.interval import intervals
+from commute.proofs.enclosures.ranges import Interval
+from commute.proofs.enclosures.rounding import EXACT
+from commute.proofs.programs.dividing import Number, Parts, beyond_narrowest, met_by, with_constants
 from commute.proofs.programs.program import Affine, Elementwise, Product, Program, Step, taken
 from commute.proofs.programs.pruning import matrix, no_weights, places_of, pruned
+
+_ROWS = 3  # on which parts are compared with their program
 
 
 @dataclass(frozen=True, eq=False)
@@ -45,12 +52,28 @@ def split(program: Program, *, narrow: bool = True) -> Split:
     inside = {v for v in range(first, program.output + 1) if not parts.apart[v]}
     if narrow:
         inside |= beyond_narrowest(parts, inside)
+    inside = with_constants(parts, inside)
     met = met_by(parts, inside)
     origins = {(v, i): parts.origin((v, i)) for v in sorted(met) for i in sorted(met[v])}
     numbers = list(dict.fromkeys(x for x in origins.values() if isinstance(x, tuple)))
     numbers = numbers or [next(iter(origins))]
     sides = tuple(_side(parts, i, numbers) for i in range(first))
-    return Split(sides, _joint(parts, inside, origins, {x: i for i, x in enumerate(numbers)}))
+    made = Split(sides, _joint(parts, inside, origins, {x: i for i, x in enumerate(numbers)}))
+    _check(program, made)
+    return made
+
+
+@torch.no_grad()
+def _check(program: Program, parts: Split) -> None:
+    """Compare enclosures of what both make of a few numbers, which overlap where both are the same function."""
+    generator = torch.Generator().manual_seed(0)
+    rows = [torch.randn(_ROWS, width, generator=generator, dtype=torch.float64) for width in program.inputs]
+    points = [Box(x, torch.zeros_like(x)) for x in rows]
+    z = reduce(Interval.plus, (intervals(p, [x], EXACT)[-1] for p, x in zip(parts.sides, points, strict=True)))
+    one, other = intervals(program, points, EXACT)[-1], intervals(parts.joint, [Box(*z.ball())], EXACT)[-1]
+    widths = {one.lower.shape[-1], other.lower.shape[-1]}  # of what is the same for all inputs there is one row
+    if len(widths) > 1 or bool(((one.lower > other.upper) | (other.lower > one.upper)).any()):
+        raise RuntimeError("a program was divided into parts that are another function; please report this, with the network")
 
 
 def _joint(parts: Parts, inside: set[int], origins: Mapping[Number, Number | float], z: Mapping[Number, int]) -> Program:
@@ -88,7 +111,12 @@ def _side(parts: Parts, side: int, numbers: list[Number]) -> Program:
         step = parts.step(v)
         if parts.on[v] <= alone:
             made.add(v, _renamed(step, made.new, program.inputs[side]))
-        elif len(parts.on[v]) > 1 and parts.apart[v] and isinstance(step, Affine):
+        elif not parts.apart[v]:
+            continue
+        elif isinstance(step, Product):
+            if all(x in made.new for x in step.inputs):
+                made.add(v, _renamed(step, made.new, program.inputs[side]))
+        elif len(parts.on[v]) > 1 and isinstance(step, Affine):
             own = {x: made.new[x] for x in step.inputs if x in made.new and (parts.on[x] or side == 0)}
             if own or side == 0:
                 bias = step.bias if side == 0 else torch.zeros_like(step.bias)

@@ -15,6 +15,7 @@ from commute.proofs.enclosures.rounding import stored
 from commute.proofs.programs.evaluate import values
 from commute.proofs.programs.program import Program
 from commute.proofs.proving.cells import Cell
+from commute.proofs.proving.margins import margins
 from commute.proofs.proving.points import Points
 from commute.proofs.proving.splitting import cut, loosest
 from commute.proofs.proving.statement import Side
@@ -83,7 +84,7 @@ def _bounded(joint: Program, sides: Sequence[Side], cells: Sequence[Cell], chose
     right = bool((chosen == choice).all())
     domains = [_points(side, [c.sides[j] for c in cells]) for j, side in enumerate(sides)]
     relaxed = relax(joint, [Sum(domains)], stored(joint))
-    rows = _margins(choice, joint.widths[-1]) if right else _over(chosen, choice, joint.widths[-1])
+    rows = margins(chosen, choice, joint.widths[-1])
     bound = relaxed.lower(rows)
     decided = (bound.lower > 0).all(1).tolist()
     if all(decided):
@@ -108,18 +109,6 @@ def _points(side: Side, classes: Sequence[Column]) -> Points:
     index = torch.from_numpy(padded)
     radius = side.radius.amax(0)
     return Points(side.center[index], radius.expand(len(classes), -1))
-
-
-def _margins(choice: Column, choices: int) -> Tensor:
-    """Of each cell's right choice over every other, all positive where a pair is right, [cells, choices - 1, choices]."""
-    unit = torch.eye(choices, dtype=torch.float64)
-    return torch.stack([unit[c] - torch.cat([unit[:c], unit[c + 1 :]]) for c in choice])
-
-
-def _over(chosen: Column, choice: Column, choices: int) -> Tensor:
-    """The margin of the choice made over the right one, [cells, 1, choices]."""
-    unit = torch.eye(choices, dtype=torch.float64)
-    return (unit[chosen] - unit[choice])[:, None]
 
 
 def _directions(

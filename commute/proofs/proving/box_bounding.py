@@ -15,6 +15,7 @@ from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.rounding import stored
 from commute.proofs.programs.evaluate import values
 from commute.proofs.programs.program import Program
+from commute.proofs.proving.margins import margins
 
 _AT_ONCE = 2**22  # numbers that the widest step of a batch of boxes makes
 
@@ -50,7 +51,7 @@ def bounded_boxes(program: Program, boxes: Interval, choices: Column, divisible:
     chosen = scores.argmax(1).numpy()
     found: dict[int, FoundOfBox] = {}
     for right, places in _batches(program, chosen == choices):
-        rows = _margins(choices[places], chosen[places], scores.shape[1], right=right)
+        rows = margins(chosen[places], choices[places], scores.shape[1])
         bound = relax(program, [Box(c[places], r[places]) for c, r in parts], stored(program)).lower(rows)
         decided = (bound.lower > 0).all(1).tolist()
         along = _longest(bound, radius[places], divisible[places]).tolist()
@@ -65,16 +66,6 @@ def _batches(program: Program, right: Column) -> Iterator[tuple[bool, Column]]:
     for kind in (True, False):
         places = np.flatnonzero(right == kind)
         yield from ((kind, places[start : start + size]) for start in range(0, len(places), size))
-
-
-def _margins(choice: Column, chosen: Column, choices: int, *, right: bool) -> Tensor:
-    """What is to be positive, [boxes, rows, choices]: the right choice over every other, or the one made over the right one."""
-    unit = torch.eye(choices, dtype=torch.float64)
-    if not right:
-        return (unit[chosen] - unit[choice])[:, None]
-    others = torch.from_numpy(np.arange(choices) != choice[:, None])
-    rest = unit.expand(len(choice), -1, -1)[others].reshape(len(choice), choices - 1, choices)
-    return unit[choice][:, None] - rest
 
 
 def _longest(bound: Bound, radius: Tensor, divisible: Tensor) -> Tensor:

@@ -1,6 +1,5 @@
 """Refinement of boxes: they are bounded, and those that a bound does not decide are halved, the largest first."""
 
-import time
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field, replace
 from fractions import Fraction
@@ -11,7 +10,7 @@ import numpy as np
 
 from commute.proofs.proving.box_bounding import bounded_boxes
 from commute.proofs.proving.box_statement import BoxStatement, Part, Path
-from commute.proofs.proving.budget import Budget
+from commute.proofs.proving.budget import Allowance, Budget
 from commute.proofs.proving.outcome import Outcome, Work
 from commute.proofs.proving.tree import OPEN, RIGHT, SPLIT, WRONG, BoxTree
 
@@ -85,11 +84,11 @@ def refine_boxes(growth: BoxGrowth, *, budget: Budget, on_round: Callable[[BoxGr
         budget: of work; a round is finished that was begun.
         on_round: is told after each round.
     """
-    began = time.monotonic()
+    allowed = Allowance(budget)
     done = growth.work[-1] if growth.work else Work(right=Fraction(), wrong=Fraction())
     heap = sorted((len(path), path) for path, e in growth.entries.items() if e.kind == OPEN and not e.last)
     roots = prod(growth.statement.shape)
-    while heap and time.monotonic() - began < budget.seconds and done.bounds + done.evaluated < budget.bounds:
+    while heap and allowed.left:
         parts = [growth.entries[heappop(heap)[1]].part for _ in range(min(_AT_ONCE, len(heap)))]
         for entry in _divided(growth.statement, parts):
             path = entry.part.path
@@ -103,6 +102,7 @@ def refine_boxes(growth: BoxGrowth, *, budget: Budget, on_round: Callable[[BoxGr
                 wrong=done.wrong + share * (entry.kind == WRONG),
             )
         done = replace(done, bounds=done.bounds + len(parts))
+        allowed.spent += len(parts)
         growth.work.append(done)
         on_round(growth)
 

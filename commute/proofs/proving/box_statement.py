@@ -2,13 +2,14 @@
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from functools import cached_property
 from math import prod
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import Batch
+from commute.causal.batches import Batch, Column
 from commute.proofs.enclosures.ranges import Interval
 from commute.proofs.enclosures.rounding import down, up
 from commute.proofs.programs.patched import Patched
@@ -75,10 +76,15 @@ class BoxStatement:
         """The inputs of a box, base first."""
         return tuple(int(i) for i in np.unravel_index(root, self.shape))
 
+    @cached_property
+    def choices(self) -> Column:
+        """The right choice in every box, one axis a side."""
+        chosen: Column = self.answers.expected[np.ix_(*self.answers.groups)]
+        return chosen
+
     def choice(self, root: int) -> int:
         """The right choice in a box."""
-        groups = tuple(g[i] for g, i in zip(self.answers.groups, self.places(root), strict=True))
-        return int(self.answers.expected[groups])
+        return int(self.choices.flat[root])
 
     def center(self, root: int) -> Tensor:
         """The middle of a box, [width]."""

@@ -1,12 +1,14 @@
 """Budgets: how much work a proof may take."""
 
 import re
-from dataclasses import dataclass
+import time
+from dataclasses import dataclass, field
 from math import inf
 
 from commute.errors import ClaimError
 
 _UNITS = {"s": 1.0, "m": 60.0, "h": 3600.0}
+_LEAST = 1e-3  # seconds or bounds, with which a round is begun
 
 
 @dataclass(frozen=True)
@@ -48,6 +50,32 @@ class Budget:
     def __str__(self) -> str:
         parts = [f"{x:g} {name}" for name, x in (("seconds", self.seconds), ("bounds", self.bounds)) if x < inf]
         return " and ".join(parts) or "no limit"
+
+
+@dataclass
+class Allowance:
+    """What is left of a budget, from now on.
+
+    Attributes:
+        budget: in all.
+        spent: bounds, and pairs evaluated one by one, so far.
+    """
+
+    budget: Budget
+    spent: int = 0
+    _began: float = field(default_factory=time.monotonic)
+
+    @property
+    def left(self) -> Budget | None:
+        """What is left; None where seconds or bounds are spent."""
+        seconds = self.budget.seconds - (time.monotonic() - self._began)
+        bounds = self.budget.bounds - self.spent
+        return Budget(seconds, bounds) if min(seconds, bounds) > 0 else None
+
+    def share(self, parts: int) -> Budget:
+        """One of so many equal parts of what is left; never nothing."""
+        left = self.left or Budget(_LEAST, _LEAST)
+        return Budget(max(left.seconds / parts, _LEAST), max(left.bounds / parts, _LEAST))
 
 
 def budget_problems(given: object) -> list[str]:

@@ -10,11 +10,13 @@ from pathlib import Path
 from typing import Any, Literal
 
 import numpy as np
+import torch
 from safetensors import SafetensorError
 from safetensors.torch import load, save
 from torch import Tensor
 
 from commute.alignments.alignment import Alignment
+from commute.causal.batches import Batch, Column
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError
 from commute.models.network import Network
@@ -56,10 +58,12 @@ class BoxProof:
 
     Attributes:
         patched: the network after the interchange; its program takes the entries of the base and of each source.
-        entries: of every input in the domain's order, [inputs, width], float64.
+        entries: of every input in the domain's order, or of given settings in theirs, [inputs, width], float64.
         epsilon: how far each number may be from that.
         outcome: what is known, of a total of 1.
         tree: how that can be shown.
+        choices: the right choice (place among the labels) for all combinations of given settings, one axis a side; None where the
+            inputs are those of the domain, for which it follows from the algorithm's tables.
     """
 
     patched: Patched
@@ -67,6 +71,7 @@ class BoxProof:
     epsilon: float
     outcome: Outcome
     tree: BoxTree
+    choices: Column | None = None
 
 
 @dataclass(frozen=True, eq=False)
@@ -122,7 +127,9 @@ class Certificate:
         outcome = _outcome(record)
         parts = [_bounds(outcome.lower, outcome.upper)]
         if record["method"] == "boxes":
-            parts.append(f"all numbers within {record['epsilon']}")
+            settings = self.record["settings"]
+            given = "" if settings is None else f" of those of {len(next(iter(settings.values()))):,} given inputs"
+            parts.append(f"all numbers within {record['epsilon']}{given}")
         else:
             parts.append(f"{outcome.total:,} pairs of {' × '.join(f'{n:,}' for n in outcome.classes)} different inputs")
         parts += [f"{outcome.bounds:,} bounds", f"{outcome.evaluated:,} evaluated"]
@@ -135,11 +142,15 @@ class Certificate:
         return f"  {' + '.join(outcome.variables)}: {'; '.join(parts)}"
 
     def _setting(self, place: int) -> str:
-        """An input's labels by its place in the domain's order."""
-        algorithm = self.record["algorithm"]
-        labels = [v["labels"] for v in algorithm["variables"] if v["name"] in algorithm["inputs"]]
-        codes = np.unravel_index(place, tuple(map(len, labels)))
-        return "(" + ", ".join(f"{v}={own[c]!r}" for v, own, c in zip(algorithm["inputs"], labels, codes, strict=True)) + ")"
+        """An input's labels by its place in the domain's order, or among the given settings."""
+        if self.record["settings"] is not None:
+            told = {v: own[place] for v, own in self.record["settings"].items()}
+        else:
+            algorithm = self.record["algorithm"]
+            labels = {v["name"]: v["labels"] for v in algorithm["variables"] if v["name"] in algorithm["inputs"]}
+            codes = np.unravel_index(place, tuple(map(len, labels.values())))
+            told = {v: own[c] for (v, own), c in zip(labels.items(), codes, strict=True)}
+        return "(" + ", ".join(f"{v}={x!r}" for v, x in told.items()) + ")"
 
     def save(self, folder: str | Path) -> None:
         """Write `certificate.json` and `certificate.safetensors` into `folder`, which is made if needed."""
@@ -171,30 +182,41 @@ class Certificate:
 
 
 def certificate_of(
-    algorithm: CausalModel, network: Network, alignment: Alignment, proofs: Sequence[Proof | BoxProof]
+    algorithm: CausalModel,
+    network: Network,
+    alignment: Alignment,
+    proofs: Sequence[Proof | BoxProof],
+    near: Batch | None = None,
 ) -> Certificate:
     """The certificate of what was proved of a network, an algorithm and an alignment.
 
+    Args:
+        algorithm: whose tables are kept, unless settings are given.
+        network: the network.
+        alignment: where the variables are.
+        proofs: one or more.
+        near: the settings, as columns of labels, that all proofs are about; None are all inputs.
+
     Raises:
-        ClaimError: when nothing was proved.
-        ModelError: when the algorithm has no finite tables.
+        ClaimError: when nothing was proved, or settings are given and a proof does not have the right choices for them.
+        ModelError: when the algorithm has no finite tables, or settings are not told apart by what JSON has.
     """
     if not proofs:
         raise ClaimError("a certificate needs at least one proof; given none")
+    if any((isinstance(p, BoxProof) and p.choices is not None) != (near is not None) for p in proofs):
+        raise ClaimError("proofs about given settings are of boxes and with the right choices for these; others are not")
     kept = writing.Kept()
-    variables = {v: None for proof in proofs for v in proof.outcome.variables}
-    tables = writing.algorithm(algorithm, variables, kept)
-    labels = {v["name"]: v["labels"] for v in tables["variables"]}
+    inputs = writing.inputs(algorithm, [v for proof in proofs for v in proof.outcome.variables], near, kept)
     statements = [_statement(proof, kept) for proof in proofs]
     record = {
         "format": FORMAT,
         "version": VERSION,
         "names": {"algorithm": algorithm.name, "network": network.name},
-        "algorithm": tables,
+        **inputs,
         "digests": {
             "weights": digest_of_weights(network.module),
             "alignment": digest_of_alignment(alignment),
-            "domain": digest([[v, labels[v]] for v in algorithm.inputs]),
+            "domain": digest(inputs["settings"] or _domain(inputs["algorithm"])),
         },
         "statements": statements,
         "level": "exact" if all(s["level"] == "exact" for s in statements) else "sound",
@@ -204,28 +226,60 @@ def certificate_of(
     return Certificate(json.loads(canonical(record)), kept.tensors)
 
 
+def _domain(tables: Mapping[str, Any]) -> list[list[Any]]:
+    """Each input's name and labels."""
+    labels = {v["name"]: v["labels"] for v in tables["variables"]}
+    return [[v, labels[v]] for v in tables["inputs"]]
+
+
 def _statement(proof: Proof | BoxProof, kept: writing.Kept) -> dict[str, Any]:
-    outcome = proof.outcome
-    boxes = isinstance(proof, BoxProof)
-    patched, entries = (
-        (proof.patched, proof.entries) if isinstance(proof, BoxProof) else (proof.statement.patched, proof.statement.entries)
-    )
-    joint = proof.patched.program if isinstance(proof, BoxProof) else proof.statement.joint
-    kinds = [[writing.label(e), writing.label(g), n] for (e, g), n in outcome.kinds.items()]
+    parts = _of_boxes(proof, kept) if isinstance(proof, BoxProof) else _of_pairs(proof, kept)
+    return {**parts, **_found(proof.outcome), "tree": writing.tree(proof.tree, kept)}
+
+
+def _of_boxes(proof: BoxProof, kept: writing.Kept) -> dict[str, Any]:
     return {
-        "variables": list(outcome.variables),
-        "method": "boxes" if isinstance(proof, BoxProof) else proof.method,
-        "level": "exact" if not outcome.undecided and not boxes else "sound",
+        "method": "boxes",
+        "level": "sound",
+        **_numbers(proof.patched, proof.entries, proof.patched.program, kept),
+        "answers": None if proof.choices is None else kept.add(torch.from_numpy(proof.choices.astype(np.int32))),
+        "sides": [],
+        "epsilon": float(proof.epsilon),
+        "right": _text(Fraction(proof.outcome.right)),
+        "wrong": _text(Fraction(proof.outcome.wrong)),
+    }
+
+
+def _of_pairs(proof: Proof, kept: writing.Kept) -> dict[str, Any]:
+    return {
+        "method": proof.method,
+        "level": "sound" if proof.outcome.undecided else "exact",
+        **_numbers(proof.statement.patched, proof.statement.entries, proof.statement.joint, kept),
+        "answers": None,
+        "sides": [writing.program(side, kept) for side in proof.sides],
+        "epsilon": None,
+        "right": int(proof.outcome.right),
+        "wrong": int(proof.outcome.wrong),
+    }
+
+
+def _numbers(patched: Patched, entries: Tensor, joint: Program, kept: writing.Kept) -> dict[str, Any]:
+    """What the network computes, and from which numbers."""
+    return {
         "labels": [writing.label(x) for x in patched.labels],
         "unit": joint.unit,
         "tiny": joint.tiny,
         "entries": kept.add(entries.double()),
         "joint": writing.program(joint, kept),
-        "sides": [] if isinstance(proof, BoxProof) else [writing.program(side, kept) for side in proof.sides],
-        "epsilon": float(proof.epsilon) if isinstance(proof, BoxProof) else None,
+    }
+
+
+def _found(outcome: Outcome) -> dict[str, Any]:
+    """What is known, beside the counts, and what it took."""
+    kinds = [[writing.label(e), writing.label(g), n] for (e, g), n in outcome.kinds.items()]
+    return {
+        "variables": list(outcome.variables),
         "total": outcome.total,
-        "right": _text(Fraction(outcome.right)) if boxes else int(outcome.right),
-        "wrong": _text(Fraction(outcome.wrong)) if boxes else int(outcome.wrong),
         "within_rounding": int(outcome.within_rounding),
         "lower": _text(outcome.lower),
         "upper": _text(outcome.upper),
@@ -237,7 +291,6 @@ def _statement(proof: Proof | BoxProof, kept: writing.Kept) -> dict[str, Any]:
             "evaluated": int(outcome.evaluated),
             "work": [[int(w.bounds), int(w.evaluated), _known(w.right), _known(w.wrong)] for w in outcome.work],
         },
-        "tree": writing.tree(proof.tree, kept),
     }
 
 

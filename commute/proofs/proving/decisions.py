@@ -9,7 +9,6 @@ import numpy as np
 from commute.causal.batches import Column
 from commute.proofs.proving.statement import Statement
 
-_WHOLE = 2**62  # pairs up to which int64 counts them
 _CHOICES = 2**31  # more than there are
 
 
@@ -21,7 +20,7 @@ class Decisions:
         right: pairs of inputs that are right, [pairs of classes].
         wrong: those that are wrong.
         within: of both those that rounding may change.
-        answered: the choice made, of int64, where any is wrong in place of the expected one.
+        answered: the choice made, of int64, where any is wrong in place of the expected one; -1 where that is not known.
         first: the first wrong pair's inputs, [pairs of classes, sides], where any is wrong.
     """
 
@@ -35,7 +34,7 @@ class Decisions:
     def none(cls, statement: Statement, classes: Column) -> "Decisions":
         """Nothing is known yet; a wrong pair would be the first of its classes."""
         first = np.stack([side.first[own] for side, own in zip(statement.sides, classes.T, strict=True)], 1)
-        right, wrong, within = (np.zeros(len(classes), dtype=counting(statement)) for _ in range(3))
+        right, wrong, within = (np.zeros(len(classes), dtype=np.int64) for _ in range(3))
         return cls(right, wrong, within, np.full(len(classes), -1), first)
 
     def set(self, places: Column, right: Column, weights: Column, answered: Column, *, within: Column) -> None:
@@ -45,7 +44,7 @@ class Decisions:
             places: which, [places].
             right: whether they are right, [places] of bool.
             weights: pairs of inputs that each stands for, [places].
-            answered: the choice made, [places].
+            answered: the choice made or -1, [places].
             within: whether rounding may change them, [places] of bool.
         """
         zero = np.zeros_like(weights)
@@ -69,14 +68,9 @@ class Decisions:
         return self.right, self.wrong, self.within, self.answered, self.first
 
 
-def counting(statement: Statement) -> "np.dtype[np.int64] | np.dtype[np.object_]":
-    """The type that counts a statement's pairs."""
-    return np.dtype(np.int64) if statement.total < _WHOLE else np.dtype(object)
-
-
 def weights_of(statement: Statement, classes: Column) -> Column:
     """Pairs of inputs that each pair of classes stands for, [pairs], from [pairs, sides]."""
-    counts = [side.count.astype(counting(statement))[own] for side, own in zip(statement.sides, classes.T, strict=True)]
+    counts = [side.count[own] for side, own in zip(statement.sides, classes.T, strict=True)]
     weights: Column = np.multiply.reduce(counts)
     return weights
 
@@ -89,7 +83,7 @@ class Sum:
         right: that are right.
         wrong: that are wrong.
         within_rounding: of both those that rounding may change.
-        kinds: of the wrong ones how many for each expected and given choice.
+        kinds: of the wrong ones whose given choice is known, how many for each expected and given choice.
         first: the first wrong one in the domain's order, as inputs' places, base first.
     """
 
@@ -107,9 +101,10 @@ class Sum:
         if not len(missed):
             return
         self.wrong += int(found.wrong.sum())
-        kinds, place = np.unique(expected[missed] * _CHOICES + found.answered[missed], return_inverse=True)
-        sums = np.zeros(len(kinds), dtype=found.wrong.dtype)
-        np.add.at(sums, place, found.wrong[missed])
+        told = missed[found.answered[missed] >= 0]
+        kinds, place = np.unique(expected[told] * _CHOICES + found.answered[told], return_inverse=True)
+        sums = np.zeros(len(kinds), dtype=np.int64)
+        np.add.at(sums, place, found.wrong[told])
         for kind, n in zip(kinds.tolist(), sums.tolist(), strict=True):
             self.kinds[divmod(kind, _CHOICES)] += n
         least = _least(found.first[missed])

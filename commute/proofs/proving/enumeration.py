@@ -1,9 +1,8 @@
 """Enumeration: every pair of a base and its sources decided."""
 
-from collections import Counter
-from collections.abc import Callable, Sequence
+from collections.abc import Sequence
 from functools import lru_cache
-from math import isfinite, prod
+from math import isfinite
 
 import numpy as np
 import torch
@@ -13,7 +12,6 @@ from commute.proofs.proving.cells import Cell
 from commute.proofs.proving.choosing import Chosen
 from commute.proofs.proving.decisions import Decisions, Sum, summed, weights_of
 from commute.proofs.proving.floats import expected_of
-from commute.proofs.proving.outcome import Outcome
 from commute.proofs.proving.statement import Statement
 from commute.proofs.proving.tiles import Tile, tiles
 
@@ -23,13 +21,7 @@ _EXACTLY = 2**14  # evaluations in exact arithmetic
 
 
 @torch.no_grad()
-def enumerated(
-    statement: Statement,
-    *,
-    block: int = _BLOCK,
-    exactly: int = _EXACTLY,
-    on_progress: Callable[[int, int], None] | None = None,
-) -> Outcome:
+def enumerated(statement: Statement, *, block: int = _BLOCK, exactly: int = _EXACTLY) -> Sum:
     """Decide every pair: by plain floating point where a margin is beyond all rounding, and with more care where it is not.
 
     A pair is right where the score of the algorithm's answer is above every other in exact arithmetic on the stored weights, and
@@ -39,43 +31,31 @@ def enumerated(
         statement: what is claimed.
         block: numbers of the widest value of the joint program that are worked on at once.
         exactly: evaluations in exact arithmetic at most; pairs that would need more are left undecided.
-        on_progress: is told how many pairs of classes are decided, and of how many.
+
+    Returns:
+        The counts; choices in `kinds` are places among the scores.
     """
     chosen = Chosen.of(statement)
     chosen.redo.exact.left = exactly
     found = Sum()
-    left: list[Column] = []
-    done, classes = 0, tuple(len(side.count) for side in statement.sides)
-
-    def decide_left() -> None:
-        together = np.concatenate([np.zeros((0, len(classes)), dtype=np.int64), *left])
-        left.clear()
-        expected = expected_of(statement, together)
-        found.add(expected, chosen.redo.decided(together, expected))
-
+    near: list[Column] = []
     for tile in tiles(statement, chosen.floats.rows, max(1, block // max(chosen.floats.columns.widths))):
-        near = _decided(statement, chosen, tile, found)
-        if len(near):
-            left.append(near)
-        if sum(map(len, left)) >= _KEPT:
-            decide_left()
-        done += tile.size
-        if on_progress is not None:
-            on_progress(done, prod(classes))
-    decide_left()
-    labels = statement.patched.labels
-    kinds = Counter({(labels[one], labels[other]): n for (one, other), n in sorted(found.kinds.items())})
-    return Outcome(
-        variables=statement.variables,
-        total=statement.total,
-        right=found.right,
-        wrong=found.wrong,
-        within_rounding=found.within_rounding,
-        kinds=kinds,
-        first=found.first,
-        classes=classes,
-        evaluated=prod(classes),
-    )
+        left = _decided(statement, chosen, tile, found)
+        if len(left):
+            near.append(left)
+        if sum(map(len, near)) >= _KEPT:
+            _redone(chosen, near, found)
+            near.clear()
+    if near:
+        _redone(chosen, near, found)
+    return found
+
+
+def _redone(chosen: Chosen, near: Sequence[Column], found: Sum) -> None:
+    """Add up pairs that floating point does not decide, each given by a class of each side, [pairs, sides]."""
+    classes = np.concatenate(near)
+    expected = expected_of(chosen.redo.statement, classes)
+    found.add(expected, chosen.redo.decided(classes, expected))
 
 
 def _decided(statement: Statement, chosen: Chosen, tile: Tile, found: Sum) -> Column:

@@ -73,17 +73,17 @@ class ExactPairs:
                 self._learn(side, one)
         trials = list(self._trials(classes.tolist(), expected.tolist()))
         sums: dict[int, Counter[int]] = {t.pair: Counter() for t in trials}
-        wrong: dict[int, tuple[tuple[int, ...], int]] = {}
+        wrong: dict[int, list[tuple[tuple[int, ...], int]]] = {}
         for trial, (sign, answered) in zip(trials, self._signs(trials), strict=True):
             sums[trial.pair][sign] += prod(kind.count for kind in trial.kinds)
             if sign < 0:
-                first = tuple(kind.first for kind in trial.kinds), answered
-                wrong[trial.pair] = min(first, wrong.get(trial.pair, first))
+                wrong.setdefault(trial.pair, []).append((tuple(kind.first for kind in trial.kinds), answered))
         for pair, counts in sums.items():
             place = places[pair]
             found.right[place], found.wrong[place], found.within[place] = counts[1], counts[-1], counts[1] + counts[-1]
             if pair in wrong:
-                found.first[place], found.answered[place] = wrong[pair]
+                found.first[place], answered = min(wrong[pair])
+                found.answered[place] = answered if all(x == answered for _, x in wrong[pair]) else -1
 
     def _learn(self, side: int, one: int) -> None:
         """What inputs of a class bring; of programs that give no fractions their entries.
@@ -113,21 +113,25 @@ class ExactPairs:
                 yield from (_Trial(kinds, pair, choice) for kinds in product(*sides))
 
     def _signs(self, trials: Sequence[_Trial]) -> Iterator[tuple[int, int]]:
-        """The sign of each margin, 0 where it is 0 or not known, and the best other choice."""
+        """The sign of each margin, 0 where it is 0 or not known, and the best other choice, -1 where it is not known to be."""
         for start in range(0, len(trials), _AT_ONCE):
             block = trials[start : start + _AT_ONCE]
             if self._rational:
                 sums = [[sum(x, Fraction()) for x in zip(*(k.numbers for k in t.kinds), strict=True)] for t in block]
                 for trial, scores in zip(block, exact_rows(self.statement.joint, [sums]), strict=True):
-                    others = [(x, -i) for i, x in enumerate(scores) if i != trial.choice]
-                    best, place = max(others)
-                    yield (scores[trial.choice] > best) - (scores[trial.choice] < best), -place
+                    own = scores.pop(trial.choice)
+                    best = max(scores, default=own - 1)
+                    place = scores.index(best) if scores.count(best) == 1 else -1
+                    yield (own > best) - (own < best), place + (place >= trial.choice)
             else:
                 yield from map(self._ball, block)
 
     def _ball(self, trial: _Trial) -> tuple[int, int]:
         program, given = self.statement.patched.program, [k.numbers for k in trial.kinds]
-        sign = decided(program, given, trial.choice)
+        sign = decided(program, given, trial.choice) or 0
+        if sign >= 0:
+            return sign, -1
         scores = values(program, [torch.tensor([[float(x) for x in row]], dtype=torch.float64) for row in given])[-1][0]
         scores[trial.choice] = -inf
-        return sign or 0, int(scores.argmax())
+        answered = int(scores.argmax())
+        return sign, answered if decided(program, given, answered) == 1 else -1

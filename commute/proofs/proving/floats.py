@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import reduce
 from math import inf
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -34,7 +35,7 @@ class Floats:
         columns: the joint program, and where there are two choices the difference of their scores.
         choices: how many there are.
         rows: what each class of each side brings, [classes, width].
-        exact: the sign of a computed margin beyond this is that of the exact margin; infinite where it is not known.
+        exact: a computed margin of any two choices beyond this has the sign of the exact one; infinite where it is not known.
         every: beyond this it is the sign for every way to round the network as well.
     """
 
@@ -93,12 +94,18 @@ class Floats:
         return self.margins(room, torch.from_numpy(expected))
 
     def answered(self, scores: Tensor, places: Tensor, expected: Column) -> Column:
-        """The best choice other than the expected one at some of the points of scores, [places] of int64."""
+        """The choice whose score is above every other at some of the points of scores, [places] of int64.
+
+        The expected one is known to be below another. -1 where it is not known which choice is the best.
+        """
         if self.choices == _TWO:
             return 1 - expected
         others = scores.index_select(1, places).scatter_(0, torch.from_numpy(expected).unsqueeze(0), -inf)
         found: Column = others.numpy().argmax(0)  # several times faster than torch's
-        return found
+        index = torch.from_numpy(found).unsqueeze(0)
+        best = others.gather(0, index)[0]
+        lead = best - others.scatter_(0, index, -inf).amax(0)
+        return np.where((lead > self.exact).numpy(), found, -1)
 
 
 def expected_of(statement: Statement, classes: Column) -> Column:

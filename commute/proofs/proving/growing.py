@@ -13,6 +13,7 @@ from safetensors.torch import load, save
 from commute.causal.batches import Column
 from commute.errors import ClaimError
 from commute.proofs.proving.cells import Cell, pairs_of, roots
+from commute.proofs.proving.hashing import digest_of_statement
 from commute.proofs.proving.outcome import Work
 from commute.proofs.proving.refinement import Entry, Growth
 from commute.proofs.proving.statement import Side, Statement
@@ -62,7 +63,7 @@ def keep(growth: Growth, path: Path) -> None:
     entries = [growth.entries[p] for p in sorted(growth.entries)]
     found = {i: [e.first, [[*k, n] for k, n in e.kinds.items()]] for i, e in enumerate(entries) if e.first is not None}
     work = [[w.bounds, w.evaluated, w.right, w.wrong] for w in growth.work]
-    told = {"work": json.dumps(work), "found": json.dumps(found)}
+    told = {"about": digest_of_statement(growth.statement), "work": json.dumps(work), "found": json.dumps(found)}
     write_atomically(path, save({k: torch.from_numpy(np.array(x)) for k, x in tensors.items()} | _as_tensors(told)))
 
 
@@ -70,12 +71,14 @@ def kept(statement: Statement, path: Path) -> Growth | None:
     """The proof that `keep` wrote; None where there is none.
 
     Raises:
-        ClaimError: when the file is not as it was written.
+        ClaimError: when the file is not as it was written, or about another statement.
     """
     if not path.is_file():
         return None
     try:
         found = {k: x.numpy() for k, x in load(path.read_bytes()).items()}
+        if found["about"].tobytes().decode() != digest_of_statement(statement):
+            raise ClaimError(f"{path} is about another statement; remove it, or give another folder as runs=")
         nodes = tuple(Members(found[f"members.{j}"], found[f"offsets.{j}"]) for j in range(len(statement.sides)))
         growth = Growth(statement, {}, [Work(*w) for w in json.loads(found["work"].tobytes())])
         wrong = json.loads(found["found"].tobytes())
@@ -111,3 +114,7 @@ def _regrow(growth: Growth, tree: Tree, found: dict[str, list[object]]) -> None:
 
     for root in roots(growth.statement):
         grow(root.path, root.choice)
+    leaves = sum(e.cell.pairs for e in growth.entries.values() if e.kind < SPLIT)
+    if (len(growth.entries), leaves) != (len(tree.cells), growth.statement.total):
+        used = f"{len(growth.entries):,} of {len(tree.cells):,} cells"
+        raise ValueError(f"{used} make a tree, of {leaves:,} pairs in place of {growth.statement.total:,}")

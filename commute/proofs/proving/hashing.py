@@ -5,11 +5,14 @@ from collections.abc import Mapping
 from hashlib import sha256
 from typing import Any
 
+import numpy as np
 import torch
 from torch import Tensor, nn
 
 from commute.alignments.alignment import Alignment
 from commute.errors import NetworkError
+from commute.proofs.proving import writing
+from commute.proofs.proving.statement import Statement
 
 _KINDS = {
     torch.float64: "F64",
@@ -61,3 +64,20 @@ def digest_of_alignment(alignment: Alignment) -> str:
     """The digest of an alignment's record and tensors."""
     record, tensors = alignment.to_record()
     return sha256((json.dumps(record, sort_keys=True, default=int) + digest_of_tensors(tensors)).encode()).hexdigest()
+
+
+def digest_of_statement(statement: Statement) -> str:
+    """The digest of all that a proof of a statement rests on: its programs, its numbers, its classes and its answers."""
+    kept = writing.Kept()
+    program, arrays = statement.patched.program, [statement.expected]
+    for side in statement.sides:
+        arrays += [side.center.numpy(), side.radius.numpy(), side.group, side.member]
+    record = {
+        "variables": list(statement.variables),
+        "labels": [repr(x) for x in statement.patched.labels],
+        "programs": [writing.program(x, kept) for x in (program, statement.joint)],
+        "arithmetic": [program.unit, program.tiny],
+        "entries": kept.add(statement.entries),
+        "arrays": [kept.add(torch.from_numpy(np.ascontiguousarray(x))) for x in arrays],
+    }
+    return digest([record, digest_of_tensors(kept.tensors)])

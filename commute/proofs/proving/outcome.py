@@ -22,6 +22,11 @@ class Work:
     right: int | Fraction = 0
     wrong: int | Fraction = 0
 
+    @property
+    def spent(self) -> int:
+        """What counts as bounds of a budget."""
+        return self.bounds + self.evaluated
+
 
 @dataclass(frozen=True)
 class Outcome:
@@ -33,7 +38,8 @@ class Outcome:
         right: pairs whose answer is the algorithm's, in exact arithmetic on the stored weights.
         wrong: pairs whose answer is another.
         within_rounding: of those decided, the pairs whose answer the network's own rounding may change.
-        kinds: of the wrong pairs decided one by one, how many for each expected and given label.
+        kinds: of the wrong pairs decided one by one, how many at least for each expected and given label; a pair counts where it
+            is known which score is above every other.
         first: the inputs' places in the domain's order, base first, of the first wrong pair; None where there is none.
         classes: different inputs of each side, base first, after merging those that bring the same numbers.
         bounds: bounds of cells that were computed.

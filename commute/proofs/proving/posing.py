@@ -5,6 +5,7 @@ from collections.abc import Sequence
 import torch
 
 from commute.alignments.alignment import Alignment
+from commute.causal.batches import rows_of
 from commute.causal.inputs import LISTED, Inputs
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, check
@@ -14,6 +15,8 @@ from commute.proofs.programs.patched import patched_program
 from commute.proofs.programs.split import split
 from commute.proofs.proving.sides import enclosed, merged
 from commute.proofs.proving.statement import Answers, Statement, listed, misfits
+
+_MOST = 2**63 - 1  # combinations of a base and sources
 
 
 @torch.no_grad()
@@ -33,7 +36,7 @@ def posed(algorithm: CausalModel, network: Network, alignment: Alignment, variab
         ClaimError: listing what does not fit.
         NetworkError: when the network is no program; see `patched_program`.
     """
-    check(_problems(algorithm, alignment, variables), ClaimError, f"a proof about {algorithm.name!r}")
+    check(unposable(algorithm, alignment, variables), ClaimError, f"a proof about {algorithm.name!r}")
     inputs = listed(algorithm)
     patched = patched_program(algorithm, network, alignment, variables)
     parts = split(patched.program)
@@ -47,8 +50,12 @@ def posed(algorithm: CausalModel, network: Network, alignment: Alignment, variab
     return Statement(tuple(variables), patched, parts.joint, sides, answers.expected, inputs, entries)
 
 
-def _problems(algorithm: CausalModel, alignment: Alignment, variables: Sequence[str]) -> list[str]:
+def unposable(algorithm: CausalModel, alignment: Alignment, variables: Sequence[str]) -> list[str]:
+    """What does not fit in a statement about every base and source, a sentence each."""
     problems = misfits(algorithm, alignment, variables)
     if not Inputs(algorithm).finite:
         problems.append(f"the inputs must be finite, with at most {LISTED:,} settings, for all to be listed")
+    elif (pairs := rows_of(listed(algorithm)) ** (1 + len(variables))) > _MOST:
+        told = f"{', '.join(variables)} from sources of their own make {pairs:,} combinations with a base"
+        problems.append(f"{told}; at most {_MOST:,} are counted, so interchange fewer variables")
     return problems

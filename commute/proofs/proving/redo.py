@@ -103,11 +103,13 @@ class Redo:
 
 
 def _margins(scores: Interval, expected: Tensor) -> tuple[Column, Column, Column]:
-    """Bounds of the least margin of the expected choice, and the best other choice, [pairs] each."""
+    """Bounds of the least margin of the expected choice, and the best other choice or -1 where it is not known, [pairs] each."""
     index = expected.unsqueeze(1)
     lower = down(scores.lower.gather(1, index)[:, 0] - _best(scores.upper, index))
     upper = up(scores.upper.gather(1, index)[:, 0] - _best(scores.lower, index))
-    answered = scores.center.scatter(1, index, -inf).argmax(1)
+    most = scores.lower.scatter(1, index, -inf).argmax(1, keepdim=True)
+    rest = _best(scores.upper.scatter(1, index, -inf), most)
+    answered = torch.where(scores.lower.gather(1, most)[:, 0] > rest, most[:, 0], -1)
     return lower.numpy(), upper.numpy(), answered.numpy()
 
 

@@ -1,6 +1,5 @@
 """Refinement: cells are bounded, and those that a bound does not decide are divided, the largest first."""
 
-import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from concurrent.futures import Executor
@@ -13,8 +12,9 @@ import numpy as np
 from commute.causal.batches import Column
 from commute.proofs.programs.program import Program
 from commute.proofs.proving.bounding import Found, bounded
-from commute.proofs.proving.budget import Budget
+from commute.proofs.proving.budget import Allowance, Budget
 from commute.proofs.proving.cells import Cell, roots
+from commute.proofs.proving.decisions import Sum
 from commute.proofs.proving.enumeration import counted, enumerated
 from commute.proofs.proving.outcome import Outcome, Work
 from commute.proofs.proving.statement import Side, Statement
@@ -44,7 +44,7 @@ class Entry:
         cell: the cell.
         counts: pairs right, wrong, and within rounding; zero where it is divided or open.
         first: the inputs' places of its first wrong pair, base first; None where it has none, or is divided or open.
-        kinds: of pairs that were evaluated and are wrong, how many for each expected and given choice.
+        kinds: of pairs that were evaluated and are wrong, how many at least for each expected and given choice.
     """
 
     kind: int
@@ -108,36 +108,18 @@ class Growth:
         return found
 
 
-class _Meter:
-    """What is left of a budget, from now on."""
-
-    def __init__(self, growth: Growth, budget: Budget) -> None:
-        self._growth, self._budget = growth, budget
-        self._began, self._spent = time.monotonic(), _spent(growth)
-
-    @property
-    def left(self) -> Budget | None:
-        """What is left; None where it is spent."""
-        seconds = self._budget.seconds - (time.monotonic() - self._began)
-        bounds = self._budget.bounds - (_spent(self._growth) - self._spent)
-        return Budget(seconds, bounds) if min(seconds, bounds) > 0 else None
-
-
-def _spent(growth: Growth) -> int:
-    return growth.done.bounds + growth.done.evaluated
-
-
 def enumerate_pairs(growth: Growth, *, budget: Budget, on_round: OnRound | None = None) -> None:
     """Evaluate every pair of what is open, the smallest cells first, until the budget is spent."""
-    meter = _Meter(growth, budget)
+    allowed = Allowance(budget)
     left = sorted((e.cell.size, path) for path, e in growth.entries.items() if e.kind == OPEN)
-    while left and meter.left:
+    while left and allowed.left:
         cells: list[Cell] = []
         size = 0
         while left and (not cells or size + left[0][0] <= _ROUND):
             size += left[0][0]
             cells.append(growth.entries[left.pop(0)[1]].cell)
         _round(growth, list(_counted(growth.statement, cells)), Work(evaluated=size))
+        allowed.spent += size
         if on_round is not None:
             on_round(growth)
 
@@ -162,16 +144,18 @@ def refine(
         on_round: is told after each round.
         counting: whether to evaluate all pairs that are left where bounds decide fewer than that would.
     """
-    meter = _Meter(growth, budget)
+    allowed = Allowance(budget)
     heap = sorted((-e.cell.pairs, path) for path, e in growth.entries.items() if e.kind == OPEN)
-    while heap and (left := meter.left):
+    while heap and (left := allowed.left):
         if counting and _slow(growth.work) and sum(growth.entries[path].cell.size for _, path in heap) <= _COUNTABLE:
             enumerate_pairs(growth, budget=left, on_round=on_round)
             return
         cells = list(_taken(heap, growth.entries))
         few, many = [c for c in cells if c.size <= _FEW], [c for c in cells if c.size > _FEW]
         entries = [*_counted(growth.statement, few), *_divided(growth.statement, many, executor)]
-        _round(growth, entries, Work(len(many), sum(c.size for c in few)))
+        done = Work(len(many), sum(c.size for c in few))
+        _round(growth, entries, done)
+        allowed.spent += done.spent
         for entry in entries:
             if entry.kind == OPEN:
                 heappush(heap, (-entry.cell.pairs, entry.cell.path))
@@ -215,14 +199,14 @@ def _counted(statement: Statement, cells: Sequence[Cell]) -> Iterator[Entry]:
     small = [c for c in cells if c.size <= _TOGETHER]
     for start in range(0, len(small), _AT_ONCE):
         few = small[start : start + _AT_ONCE]
-        for cell, found in zip(few, counted(statement, few), strict=True):
-            yield Entry(COUNTED, cell, (found.right, found.wrong, found.within_rounding), found.first, found.kinds)
+        yield from map(_entry, few, counted(statement, few))
     for cell in cells:
         if cell.size > _TOGETHER:
-            whole = enumerated(_within(statement, cell))
-            place = {label: i for i, label in enumerate(statement.patched.labels)}
-            kinds = Counter({(place[one], place[other]): n for (one, other), n in whole.kinds.items()})
-            yield Entry(COUNTED, cell, (int(whole.right), int(whole.wrong), whole.within_rounding), whole.first, kinds)
+            yield _entry(cell, enumerated(_within(statement, cell)))
+
+
+def _entry(cell: Cell, found: Sum) -> Entry:
+    return Entry(COUNTED, cell, (found.right, found.wrong, found.within_rounding), found.first, found.kinds)
 
 
 def _within(statement: Statement, cell: Cell) -> Statement:

@@ -43,9 +43,9 @@ class Answers:
         answered = np.empty((rows, prod(shape)), dtype=np.int64)
         for column, put in enumerate(np.ndindex(shape)):
             fixed = {v: np.full(rows, x[i]) for v, x, i in zip(variables, values, put, strict=True)}
-            told = algorithm.labels(algorithm.evaluate(inputs, fixed, rows, [output]))[output]
-            kinds, which = np.unique(told, return_inverse=True)
-            answered[:, column] = np.array([place[k] for k in kinds.tolist()])[which]
+            codes, which = np.unique(algorithm.evaluate(inputs, fixed, rows, [output])[output], return_inverse=True)
+            told = algorithm.labels({output: codes})[output]
+            answered[:, column] = np.array([place[label] for label in told.tolist()])[which]
         alike, base = np.unique(answered, axis=0, return_inverse=True)
         return cls((base.reshape(-1), *groups), alike.reshape(-1, *shape))
 

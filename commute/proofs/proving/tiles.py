@@ -10,7 +10,6 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Column
-from commute.proofs.proving.decisions import counting
 from commute.proofs.proving.statement import Statement
 
 _LARGE = 512  # classes of a group
@@ -90,11 +89,10 @@ def tiles(statement: Statement, rows: tuple[Tensor, ...], points: int) -> Iterat
     order = [np.argsort(side.group, kind="stable") for side in sides]
     inner = max(range(len(sides)), key=lambda i: len(sides[i].group) / len(np.unique(sides[i].group)))
     others = [i for i in range(len(sides)) if i != inner]
-    kind = counting(statement)
 
     def some(which: list[int], numbers: list[Column]) -> _Classes:
         brought = reduce(torch.add, [rows[i][torch.from_numpy(x)] for i, x in zip(which, numbers, strict=True)])
-        count = np.multiply.reduce([sides[i].count[x].astype(kind) for i, x in zip(which, numbers, strict=True)])
+        count = np.multiply.reduce([sides[i].count[x] for i, x in zip(which, numbers, strict=True)])
         return _Classes(np.stack(numbers, 1), brought.t().contiguous(), count)
 
     shape = tuple(len(order[i]) for i in others)

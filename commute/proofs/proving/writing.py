@@ -10,7 +10,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import plain
+from commute.causal.batches import Batch, plain
 from commute.causal.domains import Finite
 from commute.causal.model import CausalModel
 from commute.errors import ModelError, check
@@ -43,6 +43,17 @@ def label(x: Any) -> Any:
     return x if x is None or isinstance(x, (bool, int, str)) or (isinstance(x, float) and isfinite(x)) else repr(x)
 
 
+def inputs(model: CausalModel, variables: Iterable[str], near: Batch | None, kept: Kept) -> dict[str, Any]:
+    """The inputs that a certificate is about: the algorithm's tables, from which all follow, or given settings of them.
+
+    Raises:
+        ModelError: when the algorithm has no finite tables, or settings are not told apart by what JSON has.
+    """
+    if near is not None:
+        return {"algorithm": None, "settings": settings(near)}
+    return {"algorithm": algorithm(model, dict.fromkeys(variables), kept), "settings": None}
+
+
 def algorithm(model: CausalModel, variables: Iterable[str], kept: Kept) -> dict[str, Any]:
     """The algorithm as far as its output and some variables need it: each variable's labels, parents and table of codes.
 
@@ -59,7 +70,7 @@ def algorithm(model: CausalModel, variables: Iterable[str], kept: Kept) -> dict[
     problems = [
         f"{v!r} has {prod(s):,} rows in its table; at most {_ROWS:,} can be kept" for v, s in shapes.items() if prod(s) > _ROWS
     ]
-    problems += [f"labels of {v!r} have one text: {own}" for v, own in written.items() if len({repr(x) for x in own}) < len(own)]
+    problems += _alike({v: list(d) for v, d in domains.items() if isinstance(d, Finite)})
     check(problems, ModelError, f"a certificate about {model.name!r}")
     return {
         "inputs": list(model.inputs),
@@ -74,6 +85,24 @@ def algorithm(model: CausalModel, variables: Iterable[str], kept: Kept) -> dict[
             for v, own in written.items()
         ],
     }
+
+
+def settings(columns: Batch) -> dict[str, list[Any]]:
+    """Settings of inputs: of each input the label of every row.
+
+    Raises:
+        ModelError: listing inputs of which different labels become one text.
+    """
+    own = {v: x.tolist() for v, x in columns.items()}
+    check(_alike(own), ModelError, "a certificate about given settings")
+    return {v: [label(x) for x in labels] for v, labels in own.items()}
+
+
+def _alike(labels: Mapping[str, list[Any]]) -> list[str]:
+    """Variables of which different labels become one text, a sentence each."""
+    written = {v: [label(x) for x in own] for v, own in labels.items()}
+    alike = [v for v, own in labels.items() if len({repr(x) for x in written[v]}) < len(set(own))]
+    return [f"labels of {v!r} have one text: {written[v]}" for v in alike]
 
 
 def _table(model: CausalModel, variable: str, shape: tuple[int, ...]) -> Tensor:

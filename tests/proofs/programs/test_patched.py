@@ -143,6 +143,7 @@ def counted(self, x, y):
     return y * (self.times % 3)
 
 
+GRU = nn.GRU(N, N)
 WRONG = {
     "aten.erf": lambda self, x, y: y.erf(),
     "aten.gt.*no rule": lambda self, x, y: y * (y > 0),
@@ -163,6 +164,8 @@ WRONG = {
     "one_hot without num_classes": lambda self, x, y: y + nn.functional.one_hot(x)[:, 0, :1],
     "changes a tensor in place|not deterministic": lambda self, x, y: y + self.linear1.bias.data.add_(0.1)[:N],
     "not deterministic": counted,
+    "uses result 1 of aten.max.*where a maximum is": lambda self, x, y: y + y.max(1, keepdim=True)[1],
+    "in place that other operations see, as torch's recurrent layers": lambda self, x, y: y + GRU(y[None])[0][0],
 }
 
 
@@ -171,6 +174,91 @@ def test_what_cannot_be_a_program_is_named(message):
     net = network(Changed, change=WRONG[message])
     with pytest.raises(NetworkError, match=message):
         patched_program(ALGORITHM, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+@pytest.mark.parametrize("scale", [1.0, 1e-4, 1e-12])
+def test_scores_that_rounding_does_not_explain_are_another_networks(scale):
+    net = network(Changed, change=lambda self, x, y: (y - 0.01 * y.mean(0)) * scale)
+    with pytest.raises(NetworkError, match="does not compute what the network computes"):
+        patched_program(ALGORITHM, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+def test_rounding_may_be_larger_than_scores():
+    """A layer norm of numbers far from 0: the network's scores are far off, as bounds say."""
+    net = network(Changed, change=lambda self, x, y: nn.functional.layer_norm(y + 1e4, (N,)))
+    patched_program(ALGORITHM, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+def test_without_bounds_scores_are_compared_as_they_are():
+    def change(self, x, y):
+        return y / (-1 - y.abs())  # numbers below 0, of which reciprocals have no bounds
+
+    assert patched_program(ALGORITHM, network(Changed, change=change), rotated(16, 4, path="relu1"), ["left"])
+    net = network(Changed, change=lambda self, x, y: change(self, x, y - 0.01 * y.mean(0)) * 1e-4)
+    with pytest.raises(NetworkError, match="does not compute what the network computes"):
+        patched_program(ALGORITHM, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+def other_where(condition):
+    """A decode that answers by the largest score, but otherwise where a condition of the scores, which is not seen, holds."""
+
+    def decode(scores):
+        best = scores.argmax(-1).numpy()
+        return np.where(condition(scores.detach().numpy()), (best + 1) % N, best)
+
+    return decode
+
+
+def test_labels_that_hang_on_more_than_the_largest_score():
+    net = network(nets.Residual, decode=other_where(lambda scores: scores[:, 0] * 100 % 2 > 1))
+    with pytest.raises(NetworkError, match="where the largest score stands for"):
+        patched_program(ALGORITHM, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+def test_labels_of_scores_after_an_interchange_are_looked_at_too():
+    class Twice(nets.Residual):
+        """Of which a score tells whether a site is as it was."""
+
+        def __init__(self):
+            super().__init__()
+            self.site = nn.Identity()
+
+        def forward(self, x):
+            y = super().forward(x)
+            return torch.cat([y, -(self.site(y) - y).abs().sum(1, keepdim=True)], 1)
+
+    net = network(Twice, decode=other_where(lambda scores: scores[:, N] < 0))
+    with pytest.raises(NetworkError, match="where the largest score stands for"):
+        patched_program(ALGORITHM, net, cm.Alignment({"left": whole("site")}), ["left"])
+
+
+def test_equal_scores_may_stand_for_either_label():
+    algorithm = cm.CausalModel(
+        "at least",
+        dict.fromkeys("abcd", nets.NUMBERS),
+        {"left": lambda a: a > 1, "out": lambda left, b: left},
+        domains={"out": cm.Bool},
+    )
+    net = network(Changed, change=lambda self, x, y: y.relu() * 0, decode=lambda scores: (scores[:, 0] >= 0).numpy())
+    patched_program(algorithm, net, rotated(16, 4, path="relu1"), ["left"])
+
+
+def test_convolutions_by_transforms(monkeypatch):
+    alignment = cm.Alignment({"left": whole("first", *range(70))})
+    monkeypatch.setattr(torch.backends.mkldnn, "is_available", lambda: False)
+    with pytest.raises(NetworkError, match=r"aten\.convolution.*Winograd"):
+        patched_program(ALGORITHM, network(nets.Convolutional, encode=nets.picture), alignment, ["left"])
+    net = network(nets.Convolutional, encode=lambda batch: nets.picture(batch).double(), dtype=torch.float64)
+    assert patched_program(ALGORITHM, net, alignment, ["left"]).program.unit == 2.0**-53
+
+
+def test_subnormal_numbers_must_be_kept():
+    assert torch.set_flush_denormal(True)
+    try:
+        with pytest.raises(NetworkError, match=r"set_flush_denormal\(False\)"):
+            patched_program(ALGORITHM, network(nets.Residual), rotated(16, 4, path="relu1"), ["left"])
+    finally:
+        torch.set_flush_denormal(False)
 
 
 def test_a_tensor_that_is_not_filled_may_not_be_used():

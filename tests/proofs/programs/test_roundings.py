@@ -97,6 +97,55 @@ def test_sums_and_quotients():
     check(lambda x: (x / 3 - x.mean(1, keepdim=True) * 0.7) / (x * x + 0.1), normal(64, 40))
 
 
+MATRIX = normal(9, 9, seed=2)
+FACTORS = {
+    "addmm": lambda x, c: torch.addmm(c, x, 0.9 * torch.eye(x.shape[1]), beta=0.3, alpha=0.7),
+    "addmm of many": lambda x, c: torch.addmm(c * 1000, x, MATRIX, beta=0.3, alpha=0.7),
+    "baddbmm": lambda x, c: torch.baddbmm(c.expand(1, len(x), -1), x[None], 0.9 * torch.eye(9)[None], beta=0.3, alpha=0.7)[0],
+    "add": lambda x, c: torch.add(x, c, alpha=0.3),
+    "added to": lambda x, c: torch.add(c, x, alpha=0.3),
+    "rsub": lambda x, c: torch.rsub(x, c, alpha=0.3),
+    "addcmul": lambda x, c: torch.addcmul(x, c, c, value=0.3),
+    "addcmul of x": lambda x, c: torch.addcmul(c, x, x, value=0.3),
+    "multiplied": lambda x, c: x * 0.7,
+    "divided": lambda x, c: x / 0.7,
+    "leaky_relu": lambda x, c: F.leaky_relu(x, 0.1),
+}
+
+
+@pytest.mark.parametrize("kind", FACTORS)
+def test_factors_that_operations_are_told(kind):
+    constant = torch.rand(9, generator=torch.Generator().manual_seed(1)) + 0.05
+    check(lambda x: FACTORS[kind](x, constant), normal(3000, 9) * 1e-3)
+    check(lambda x: FACTORS[kind](x, constant), normal(3000, 9))
+
+
+ORDERS = {
+    "add": [FACTORS["add"], lambda x, c: x + c * 0.3],
+    "added to": [FACTORS["added to"], lambda x, c: c + x * 0.3],
+    "addcmul": [FACTORS["addcmul of x"], lambda x, c: c + (x * x) * 0.3, lambda x, c: c + (x * 0.3) * x],
+    "addmm": [
+        lambda x, c: torch.addmm(c, x, MATRIX, beta=0.3, alpha=0.7),
+        lambda x, c: c * 0.3 + (x @ MATRIX) * 0.7,
+        lambda x, c: c * 0.3 + (x * 0.7) @ MATRIX,
+    ],
+}
+
+
+@pytest.mark.parametrize("kind", ORDERS)
+def test_factors_that_are_put_in_elsewhere(kind):
+    constant = torch.rand(9, generator=torch.Generator().manual_seed(1)) + 0.05
+    x = normal(3000, 9) * torch.logspace(-3, 3, 3000)[:, None]
+    program, _ = lifted(make_fx(lambda x: ORDERS[kind][0](x, constant))(x[:1]), 1, torch.float32, 1)
+    exact, radius = allowed(program, x.double())
+    assert [bool(((f(x, constant).double() - exact).abs() <= radius).all()) for f in ORDERS[kind]] == [True] * len(ORDERS[kind])
+
+
+def test_a_factor_may_be_put_in_before_terms_that_cancel():
+    program, _ = lifted(make_fx(lambda x: ORDERS["addmm"][0](x, torch.ones(9)))(normal(1, 9)), 1, torch.float32, 1)
+    assert program.steps[0].roundings >= 9 + 1
+
+
 def test_the_test_would_notice():
     """With nothing allowed for sums, and a mean far from 0, a layer norm is off by more."""
     x = normal(64, 64) + 3000

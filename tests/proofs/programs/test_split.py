@@ -1,6 +1,7 @@
 """Splitting and pruning keep the function exactly; what is divided is as narrow as it can be."""
 
 from fractions import Fraction
+from importlib import import_module
 
 import numpy as np
 import pytest
@@ -33,11 +34,15 @@ def programs(draw):
     widths = [number(1, 4) for _ in range(number(1, 4))]
     count, steps = len(widths), []
     for _ in range(number(1, 9)):
-        kind = number(0, 5)
+        kind = number(0, 6)
         one = number(0, len(widths))
         alike = [v for v, w in enumerate(widths) if w == widths[one]]
         if kind == 0:
             steps.append(Elementwise(one, ("relu", "abs", "square")[number(0, 3)] if len(steps) < 6 else "relu"))
+        elif kind == 5:  # thirds, by a constant that steps make
+            steps += [Affine((0,), (torch.zeros(widths[one], widths[0]).double(),), torch.full((widths[one],), 3.0).double(), 0)]
+            steps += [Elementwise(len(widths), "reciprocal"), Product((one, len(widths) + 1))]
+            widths += [widths[one]] * 2
         elif kind == 1 and len(steps) < 6:
             steps.append(Product((one, alike[number(0, len(alike))])))
         else:
@@ -76,6 +81,61 @@ def test_the_parts_are_the_program(program, narrow, seed):
     assert {side.widths[side.output] for side in parts.sides} == {parts.joint.inputs[0]}
 
 
+def dense(width, *inputs, roundings=1, seed=0):
+    """An affine step of several values, given with their widths."""
+    generator = torch.Generator().manual_seed(seed)
+    weights = tuple(torch.randint(-2, 3, (width, w), generator=generator).double() / 2 for _, w in inputs)
+    return Affine(tuple(v for v, _ in inputs), weights, torch.ones(width).double(), roundings)
+
+
+def move(*parts):
+    """A step that puts numbers of several values in some order: (value, its width, the places where they go)."""
+    width = sum(len(rows) for _, _, rows in parts)
+    weights = []
+    for _, w, rows in parts:
+        found = torch.zeros(width, w, dtype=torch.float64)
+        found[list(rows), range(w)] = 1
+        weights.append(found)
+    return Affine(tuple(v for v, *_ in parts), tuple(weights), torch.zeros(width).double(), 0)
+
+
+MOVED = {
+    "cat": move((2, 2, (0, 1)), (3, 2, (2, 3))),
+    "stack": move((2, 2, (0, 2)), (3, 2, (1, 3))),
+    "flip": move((3, 2, (1, 0))),
+    "roll": move((4, 4, (1, 2, 3, 0))),
+    "pad": Affine(
+        (3,), (torch.eye(2, dtype=torch.float64)[[0, 1, 1]] * torch.tensor([[1.0], [1], [0]]),), torch.zeros(3).double(), 0
+    ),
+}
+
+
+@pytest.mark.parametrize("narrow", [True, False])
+@pytest.mark.parametrize("kind", MOVED)
+def test_outputs_that_are_moved(kind, narrow):
+    """Heads that make more numbers of few, and then an output of which each number is one of theirs."""
+    for seed in range(20):
+        steps = (dense(2, (0, 3), (1, 3), seed=seed), dense(2, (2, 2), seed=seed + 1), dense(4, (3, 2), seed=seed + 2))
+        program = Program((3, 3), (*steps, MOVED[kind]), 2.0**-24, 2.0**-126)
+        inputs = rows(program, seed)
+        assert rejoined(split(program, narrow=narrow), inputs) == exact(program, inputs)
+
+
+def test_parts_that_are_another_function_are_noticed(monkeypatch):
+    program = Program((3, 3), (dense(2, (0, 3), (1, 3)), Elementwise(2, "relu")), 2.0**-24, 2.0**-126)
+    module = import_module("commute.proofs.programs.split")
+    made, joint = split(program), module._joint
+    assert rejoined(made, rows(program, 1)) == exact(program, rows(program, 1))
+
+    def without_last(*arguments):
+        found = joint(*arguments)
+        return Program(found.inputs, found.steps[:-1] or (move((0, 2, (1, 0))),), found.unit, found.tiny)
+
+    monkeypatch.setattr(module, "_joint", without_last)
+    with pytest.raises(RuntimeError, match="another function"):
+        split(program)
+
+
 @settings(max_examples=150)
 @given(programs(), st.integers(0, 100))
 def test_pruning_keeps_the_function_and_makes_nothing_wider(program, seed):
@@ -111,6 +171,23 @@ def test_transformers_in_floats():
         z = sum(values(side, [x])[-1] for side, x in zip(parts.sides, inputs, strict=True))
         assert torch.allclose(values(parts.joint, [z])[-1], values(made.program, inputs)[-1], atol=1e-12)
     assert split(made.program).joint.inputs == (5,)  # the last position is read alone, and right writes it: nothing is left to do
+
+
+def test_what_is_divided_by_a_constant_is_left_to_no_pair():
+    """The mean of three sums, and scores of it: each side brings its own part."""
+    three = Affine((0,), (torch.zeros(2, 3).double(),), torch.full((2,), 3.0).double(), 0)
+    mean = (dense(2, (0, 3), (1, 3)), three, Elementwise(3, "reciprocal"), Product((4, 2)))
+    for last in ((), (dense(2, (5, 2)),)):
+        program = Program((3, 3), (*mean, *last), 2.0**-24, 2.0**-126)
+        for narrow in (True, False):
+            parts, inputs = split(program, narrow=narrow), rows(program, 1)
+            assert rejoined(parts, inputs) == exact(program, inputs)
+            assert parts.joint.inputs == (2,)
+        assert nonlinear(parts.joint) == []
+    wide = Program((3, 3), (*mean, dense(9, (5, 2)), Elementwise(6, "relu")), 2.0**-24, 2.0**-126)
+    parts, inputs = split(wide), rows(wide, 2)
+    assert rejoined(parts, inputs) == exact(wide, inputs)
+    assert parts.joint.inputs == (2,)  # neither the nine, nor the constants as well
 
 
 def nonlinear(program):

@@ -1,5 +1,6 @@
 """Proofs about all numbers near those of some inputs, where the share of them that is wrong is known or counted on a grid."""
 
+from dataclasses import replace
 from fractions import Fraction
 
 import numpy as np
@@ -8,14 +9,17 @@ import torch
 from torch import nn
 
 import commute as cm
-from commute.errors import ClaimError
+from commute.causal.batches import as_column
+from commute.errors import ClaimError, ModelError
 from commute.proofs.programs.evaluate import values
+from commute.proofs.proving import writing
 from commute.proofs.proving.box_refinement import BoxGrowth, refine_boxes
 from commute.proofs.proving.boxes import boxed, posed_boxes
 from commute.proofs.proving.budget import Budget
 from commute.proofs.proving.certificate import BoxProof, certificate_of
+from commute.proofs.proving.hashing import digest
 from commute.proofs.proving.tree import OPEN, RIGHT, SPLIT, WRONG
-from commute.recheck import recheck
+from commute.recheck import Rejected, recheck
 
 BIT = cm.Finite((0, 1))
 
@@ -265,6 +269,11 @@ def test_finite_inputs_may_be_some_of_the_domain():
         ({"variables": ["lift"]}, "did you mean 'left'"),
         ({"near": {"a": [1, 0]}}, "the input 'b' is missing"),
         ({"near": [{"a": 1}]}, "near= must have settings of a, b"),
+        ({"near": [{"a": 1, "c": 1, "b": 1}]}, "there is no input 'c'"),
+        ({"near": [{"a": 1, "b": 1}, {"a": 1}]}, "one length"),
+        ({"near": {"a": 1, "b": 1}}, "near= must have settings of a, b"),
+        ({"near": [1]}, r"near= must have settings of a, b.*given \[1\]"),
+        ({"near": 0}, "near= must have settings of a, b.*given 0"),
         ({"near": {"a": [2], "b": [0]}}, "not in its domain"),
         ({"near": {"a": [], "b": []}}, "there are 0 inputs"),
         ({"near": {"a": [0, 1] * 600, "b": [1] * 1200}}, "1,440,000 boxes"),
@@ -286,3 +295,118 @@ def test_a_tree_is_shown_again_by_itself(variables, tmp_path):
     certificate_of(algorithm, net, alignment, [proof]).save(tmp_path)
     report = recheck(tmp_path)
     assert (report.lower, report.upper) == (outcome.lower, outcome.upper)
+
+
+# ---- certificates about given settings --------------------------------------------------------------------------------------
+
+GIVEN = [{"a": 1.0, "b": 0.75}, {"a": 0.0, "b": 1.0}, {"a": 0.25, "b": 0.0}, {"a": 1.0, "b": 0.75}]
+BOTH = [["left"], ["right", "left"]]
+
+
+def columns(rows):
+    return {v: np.array([x[v] for x in rows]) for v in "ab"}
+
+
+def about_given(near=GIVEN, variables=BOTH, threshold=2.5, **given):
+    return cm.prove(conjunction(cm.Interval(-1.0, 2.0)), *sums(threshold), variables=variables, within=0.1, near=near, **given)
+
+
+def by_hand(rows, variables):
+    """What the conjunction answers for every base with every source."""
+    answers = np.empty((len(rows),) * (1 + len(variables)), dtype=np.int64)
+    for places in np.ndindex(answers.shape):
+        base, *sources = (rows[i] for i in places)
+        from_row = {"left": base, "right": base} | dict(zip(variables, sources, strict=True))
+        answers[places] = from_row["left"]["a"] > 0.5 and from_row["right"]["b"] > 0.5
+    return answers
+
+
+@pytest.mark.parametrize("near", [GIVEN, tuple(GIVEN), columns(GIVEN)])
+def test_a_certificate_holds_given_settings_and_the_answers_for_them(near, tmp_path):
+    made = about_given(near)
+    assert made.record["algorithm"] is None
+    assert made.record["settings"] == {"a": [1.0, 0.0, 0.25, 1.0], "b": [0.75, 1.0, 0.0, 0.75]}
+    assert made.record["digests"]["domain"] == digest(made.record["settings"])
+    for statement, variables in zip(made.record["statements"], BOTH, strict=True):
+        answers = made.tensors[statement["answers"]]
+        assert (answers.dtype, statement["labels"]) == (torch.int32, [False, True])
+        assert (answers.numpy() == by_hand(GIVEN, variables)).all()
+        assert made.tensors[statement["entries"]].tolist() == [[x["a"], x["b"]] for x in GIVEN]
+    made.save(tmp_path)
+    read = cm.Certificate.load(tmp_path)
+    assert (read.record, read.outcomes, str(read)) == (made.record, made.outcomes, str(made))
+    assert all(torch.equal(x, made.tensors[k]) for k, x in read.tensors.items())
+
+
+@pytest.mark.parametrize("threshold", [0.5, 1.5, 2.5])
+def test_what_is_proved_near_settings_is_what_holds_at_them(threshold):
+    """Around these settings nothing changes within 0.1, so that the share is that of the network's own interchanges."""
+    made = about_given(threshold=threshold)
+    net, alignment = sums(threshold)
+    for statement, outcome, variables in zip(made.record["statements"], made.outcomes, BOTH, strict=True):
+        answers = made.tensors[statement["answers"]].numpy()
+        base, *sources = ({v: x[i.ravel()] for v, x in columns(GIVEN).items()} for i in np.indices(answers.shape))
+        put = {alignment[v]: source for v, source in zip(variables, sources, strict=True)}
+        right = net.interchange(base, put) == answers.ravel()
+        assert outcome.undecided == 0
+        assert outcome.right == Fraction(int(right.sum()), right.size)
+        wrong = np.argwhere(~right.reshape(answers.shape)).tolist()
+        assert outcome.first == (tuple(wrong[0]) if wrong else None)
+
+
+@pytest.mark.parametrize("threshold", [1.2, 2.5])
+def test_a_certificate_about_given_settings_is_shown_again_by_itself(threshold, tmp_path):
+    pytest.importorskip("flint")
+    made = about_given(variables=["left"], threshold=threshold, budget="60 bounds")
+    assert (made.undecided > 0) == (threshold == 1.2)
+    made.save(tmp_path)
+    report = recheck(tmp_path)
+    assert (report.lower, report.upper) == (made.lower, made.upper)
+    statement = made.record["statements"][0]
+    made.tensors[statement["answers"]][0, 1] ^= 1
+    made.save(tmp_path)
+    with pytest.raises(Rejected):
+        recheck(tmp_path)
+
+
+def test_the_first_wrong_pair_is_told_by_its_settings():
+    told = str(about_given(variables=["left"], near=GIVEN[1:]))
+    assert "all numbers within 0.1 of those of 3 given inputs" in told
+    assert told.endswith("wrong first for the base (a=0.0, b=1.0) with left from (a=1.0, b=0.75)")
+
+
+def test_settings_of_a_finite_domain_are_told_as_they_are():
+    named = cm.Finite(("none", (0, 1)))
+    algorithm = cm.CausalModel(
+        "named",
+        {"a": named, "b": BIT},
+        {"left": lambda a: a == (0, 1), "right": lambda b: b == 1, "out": lambda left, right: left and right},
+    )
+    net = cm.Network(
+        Sums(2.5).eval(),
+        encode=lambda batch: torch.tensor([[float(a != "none"), float(b)] for a, b in zip(batch["a"], batch["b"], strict=True)]),
+        decode=lambda scores: scores.argmax(-1).bool(),
+    )
+    near = [{"a": (0, 1), "b": 1}, {"a": "none", "b": 1}]
+    made = cm.prove(algorithm, net, neurons(net, left=(0,), right=(1,)), variables=["left"], within=0.1, near=near)
+    assert made.record["settings"] == {"a": ["(0, 1)", "none"], "b": [1, 1]}
+    assert (made.lower, made.upper, made.outcomes[0].first) == (Fraction(1, 2), Fraction(1, 2), (0, 0))
+    whole = cm.prove(algorithm, net, neurons(net, left=(0,), right=(1,)), variables=["left"], within=0.1)
+    assert (whole.lower, whole.record["settings"]) == (Fraction(3, 4), None)
+    assert [s["answers"] for s in whole.record["statements"]] == [None]
+    assert whole.record["algorithm"]["inputs"] == ["a", "b"]
+
+
+def test_settings_that_become_one_text_are_refused():
+    with pytest.raises(ModelError, match=r"labels of 'a' have one text: \['\(0, 1\)', '\(0, 1\)'\]"):
+        writing.settings({"a": as_column([(0, 1), "(0, 1)"]), "b": np.array([1, 1])})
+    assert writing.settings({"a": as_column([(0, 1), (0, 1)])}) == {"a": ["(0, 1)"] * 2}
+
+
+def test_settings_and_the_answers_for_them_are_kept_together():
+    algorithm, (net, alignment) = conjunction(cm.Interval(0.0, 1.0)), sums()
+    statement, outcome, tree = boxed(algorithm, net, alignment, ["left"], within=0.1, budget=Budget(), near=columns(GIVEN))
+    without = BoxProof(statement.patched, statement.entries, statement.epsilon, outcome, tree)
+    for proof, near in ((without, columns(GIVEN)), (replace(without, choices=statement.choices), None)):
+        with pytest.raises(ClaimError, match="proofs about given settings"):
+            certificate_of(algorithm, net, alignment, [proof], near)

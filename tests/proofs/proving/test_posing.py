@@ -95,3 +95,48 @@ def test_all_problems_are_told():
         assert re.search(part, str(told.value)), part
     with pytest.raises(ClaimError, match="at least one variable"):
         posed(algorithm, network, alignment, [])
+
+
+@pytest.mark.parametrize("labels", [(None, "x"), ("a", 1), ((1, 2), "z"), (0.1, None), ((1, 2), (3, 4))])
+def test_labels_may_be_of_any_kinds(labels):
+    digit = cm.Finite(range(3))
+    algorithm = cm.CausalModel(
+        "more", {"a": digit, "b": digit}, {"v": lambda a: a, "out": lambda v, b: labels[int(v > b)]},
+        domains={"v": digit, "out": cm.Finite(labels)},
+    )  # fmt: skip
+    module = nn.Linear(2, 2)
+    with torch.no_grad():
+        module.weight.copy_(torch.tensor([[0.0, 1.0], [1.0, 0.0]]))
+        module.bias.copy_(torch.tensor([0.5, 0.0]))
+    network = cm.Network(
+        nn.Sequential(nn.Identity(), module),
+        encode=lambda x: torch.from_numpy(np.stack([x["a"], x["b"]], 1)).float(),
+        decode=lambda y: [labels[i] for i in y.argmax(-1).tolist()],
+    )
+    alignment = cm.Alignment({"v": cm.Feature(network.site("0"), dims=(0,))})
+    statement = posed(algorithm, network, alignment, ["v"])
+    assert statement.patched.labels == labels
+    groups = [statement.sides[j].group[statement.sides[j].member] for j in (0, 1)]
+    expected = statement.expected[np.ix_(*groups)]
+    assert (expected == [[v // 3 > b % 3 for v in range(9)] for b in range(9)]).all()
+
+
+def test_more_pairs_than_are_counted_are_refused():
+    """Sixteen bits and three variables are 2**64 combinations, one variable less 2**48."""
+    names = [f"i{k}" for k in range(16)]
+    mechanisms = {"v": lambda i0: i0, "w": lambda i1: i1, "u": lambda i2: i2, "out": lambda v, w, u: v or w or u}
+    bit = cm.Finite(range(2))
+    algorithm = cm.CausalModel("bits", dict.fromkeys(names, bit), mechanisms, domains=dict.fromkeys(mechanisms, bit))
+    network = cm.Network(
+        nn.Sequential(nn.Identity(), nn.Linear(16, 2)),
+        encode=lambda x: torch.from_numpy(np.stack([x[v] for v in names], 1)).float(),
+        decode=lambda y: y.argmax(-1),
+    )
+    alignment = cm.Alignment({v: cm.Feature(network.site("0"), dims=(i,)) for i, v in enumerate("vwu")})
+    assert posed(algorithm, network, alignment, ["v", "w"]).total == 2**48
+    with pytest.raises(ClaimError, match=r"18,446,744,073,709,551,616 combinations.*9,223,372,036,854,775,807"):
+        posed(algorithm, network, alignment, ["v", "w", "u"])
+    rounds = []
+    with pytest.raises(ClaimError, match="18,446,744,073,709,551,616"):
+        cm.prove(algorithm, network, alignment, budget="1 bounds", on_event=rounds.append)
+    assert not rounds  # no set is begun when one cannot be counted
