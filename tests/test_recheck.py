@@ -313,7 +313,15 @@ def test_changed_claims_are_rejected(key, tmp_path):
 def test_any_other_value_is_rejected_or_says_nothing(name, tmp_path):
     """Every value of the record in turn is taken away, or made absurd: never an error of another kind, and nothing hangs."""
     certificate, rng = MADE[name](), random.Random(0)
-    free = {"names", "effort", "kinds", "answers", "weights", "alignment", "epsilon"}  # told but not claimed, or not with this method
+    free = {
+        "names",
+        "effort",
+        "kinds",
+        "answers",
+        "weights",
+        "alignment",
+        "epsilon",
+    }  # told but not claimed, or not with this method
 
     def paths(value, path=()):
         yield path

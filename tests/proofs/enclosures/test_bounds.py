@@ -8,7 +8,7 @@ import torch
 from commute.proofs.enclosures.backward import _loose, relax
 from commute.proofs.enclosures.domains import Box, Sum, Zonotope
 from commute.proofs.enclosures.interval import intervals
-from commute.proofs.enclosures.rounding import EXACT, Arithmetic, stored
+from commute.proofs.enclosures.rounding import EXACT, stored
 from commute.proofs.enclosures.zonotope import zonotopes
 from commute.proofs.programs.program import Affine, Elementwise, Product, Program
 from tests.proofs.enclosures import cases
