@@ -11,6 +11,11 @@ if TYPE_CHECKING:
     from commute.alignments.alignment import Alignment
     from commute.alignments.binary_mask import BinaryMask
     from commute.alignments.boundless import BoundlessDAS
+    from commute.alignments.circuits.methods import EdgeAttribution, EdgePatching, NodeAttribution, NodePatching
+    from commute.alignments.circuits.optimal import OptimalAblation
+    from commute.alignments.circuits.pruning import GreedyPruning
+    from commute.alignments.circuits.result import CircuitSearch
+    from commute.alignments.circuits.search import search_circuit
     from commute.alignments.das import DAS
     from commute.alignments.feature import Feature
     from commute.alignments.featurizers import (
@@ -58,17 +63,18 @@ if TYPE_CHECKING:
     from commute.models.prompts import Prompt
     from commute.models.sites import Site
     from commute.models.sweep import Sweep
+    from commute.proofs import circuits
     from commute.proofs.abstracts import abstracts, equivalent
+    from commute.proofs.circuits.scrubbing import Scrubbing, scrub
     from commute.proofs.claim import Claim, claim
     from commute.proofs.diagnostics import Rival
     from commute.proofs.paired import PairedComparison, compare_alignments
-    from commute.proofs.prove import prove
     from commute.proofs.proving.budget import Budget
     from commute.proofs.proving.certificate import Certificate
     from commute.proofs.refute import Refutation, refute
     from commute.proofs.replaying import replay
+    from commute.proofs.verbs import prove, verify
     from commute.proofs.verdict import Verdict
-    from commute.proofs.verify import verify
 
 __version__ = "0.1.0"
 
@@ -84,16 +90,20 @@ _HOMES = {
     "CausalModel": "causal.model",
     "Certificate": "proofs.proving.certificate",
     "Circuit": "models.circuits.circuit",
+    "CircuitSearch": "alignments.circuits.result",
     "Claim": "proofs.claim",
     "CommuteError": "errors",
     "Comparison": "alignments.hypotheses",
     "Composed": "alignments.featurizers",
     "Cost": "models.cost",
     "DAS": "alignments.das",
+    "EdgeAttribution": "alignments.circuits.methods",
+    "EdgePatching": "alignments.circuits.methods",
     "Feature": "alignments.feature",
     "Finite": "causal.domains",
     "FullVector": "alignments.full_vector",
     "Generated": "models.answers",
+    "GreedyPruning": "alignments.circuits.pruning",
     "Halving": "alignments.spec",
     "Identity": "alignments.featurizers",
     "Interval": "causal.domains",
@@ -101,8 +111,11 @@ _HOMES = {
     "Mask": "alignments.featurizers",
     "Mean": "models.ablations",
     "Network": "models.network",
+    "NodeAttribution": "alignments.circuits.methods",
+    "NodePatching": "alignments.circuits.methods",
     "Noise": "models.ablations",
     "NonlinearDAS": "alignments.nonlinear",
+    "OptimalAblation": "alignments.circuits.optimal",
     "Orthogonal": "alignments.featurizers",
     "PCA": "alignments.featurizers",
     "PairedComparison": "proofs.paired",
@@ -110,11 +123,12 @@ _HOMES = {
     "PrincipalComponents": "alignments.principal",
     "Probe": "alignments.probe",
     "Prompt": "models.prompts",
-    "Refutation": "proofs.refute",
     "Reads": "models.circuits.ports",
+    "Refutation": "proofs.refute",
     "ReplayWarning": "errors",
     "Resample": "models.ablations",
     "Rival": "proofs.diagnostics",
+    "Scrubbing": "proofs.circuits.scrubbing",
     "Search": "alignments.spec",
     "SearchResult": "alignments.result",
     "Selection": "alignments.selection",
@@ -131,6 +145,7 @@ _HOMES = {
     "Zero": "models.ablations",
     "abstracts": "proofs.abstracts",
     "approximation": "causal.approximate",
+    "circuits": "proofs",
     "claim": "proofs.claim",
     "compare_alignments": "proofs.paired",
     "compare_hypotheses": "alignments.hypotheses",
@@ -144,13 +159,15 @@ _HOMES = {
     "organisms": "models",
     "pairs": "causal.designs",
     "progress": "cli.progress",
-    "prove": "proofs.prove",
+    "prove": "proofs.verbs",
     "reconstruction_error": "alignments.featurizers",
     "refute": "proofs.refute",
     "replay": "proofs.replaying",
+    "scrub": "proofs.circuits.scrubbing",
     "search": "alignments.search",
+    "search_circuit": "alignments.circuits.search",
     "to_pyvene": "alignments.to_pyvene",
-    "verify": "proofs.verify",
+    "verify": "proofs.verbs",
     "zoo": "models",
 }
 
@@ -168,15 +185,19 @@ __all__ = [
     "CausalModel",
     "Certificate",
     "Circuit",
+    "CircuitSearch",
     "Claim",
     "CommuteError",
     "Comparison",
     "Composed",
     "Cost",
+    "EdgeAttribution",
+    "EdgePatching",
     "Feature",
     "Finite",
     "FullVector",
     "Generated",
+    "GreedyPruning",
     "Halving",
     "Identity",
     "Interval",
@@ -184,8 +205,11 @@ __all__ = [
     "Mask",
     "Mean",
     "Network",
+    "NodeAttribution",
+    "NodePatching",
     "Noise",
     "NonlinearDAS",
+    "OptimalAblation",
     "Orthogonal",
     "PairedComparison",
     "Pairs",
@@ -197,6 +221,7 @@ __all__ = [
     "ReplayWarning",
     "Resample",
     "Rival",
+    "Scrubbing",
     "Search",
     "SearchResult",
     "Selection",
@@ -213,6 +238,7 @@ __all__ = [
     "Zero",
     "abstracts",
     "approximation",
+    "circuits",
     "claim",
     "compare_alignments",
     "compare_hypotheses",
@@ -230,7 +256,9 @@ __all__ = [
     "reconstruction_error",
     "refute",
     "replay",
+    "scrub",
     "search",
+    "search_circuit",
     "to_pyvene",
     "verify",
     "zoo",
@@ -241,7 +269,7 @@ def __getattr__(name: str) -> Any:
     if name not in _HOMES:
         raise AttributeError(f"module 'commute' has no attribute {name!r}")
     home = _HOMES[name]
-    if name in ("library", "organisms", "zoo"):
+    if name in ("circuits", "library", "organisms", "zoo"):
         return import_module(f"commute.{home}.{name}")
     return getattr(import_module(f"commute.{home}"), name)
 

@@ -74,7 +74,7 @@ def test_the_readmes_verdicts_run(capsys):
 
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[5]
+    program = readme_blocks("python")[6]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
@@ -135,3 +135,9 @@ def test_the_readmes_proof_is_one(capsys, tmp_path, monkeypatch):
     exec(compile(readme_blocks("python")[4], "README.md", "exec"), {})
     assert capsys.readouterr().out == "1 1\n"
     assert {path.name for path in (tmp_path / "certificate").iterdir()} == {"certificate.json", "certificate.safetensors"}
+
+
+@pytest.mark.slow
+def test_the_readmes_circuit_is_found_and_judged(capsys):
+    exec(compile(readme_blocks("python")[5], "README.md", "exec"), {})
+    assert capsys.readouterr().out == "holds\nrefuted\n"

@@ -36,6 +36,15 @@ class FittedDims:
 
 
 @dataclass(frozen=True)
+class KeptEdge:
+    """An edge of the circuit that is claimed, and the share of answers that change when it alone is left out of it."""
+
+    start: str
+    end: str
+    effect: float
+
+
+@dataclass(frozen=True)
 class ItemCost:
     """What one item of the battery cost, in module-FLOPs."""
 

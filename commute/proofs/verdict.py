@@ -12,10 +12,10 @@ from commute.errors import ClaimError
 from commute.proofs.counterexample import Counterexample
 from commute.proofs.evidence import Evidence, Kind
 from commute.proofs.region import Region
-from commute.proofs.shown import FittedDims, ItemCost, Proved, ProvedAt, SearchedSite, Variable
+from commute.proofs.shown import FittedDims, ItemCost, KeptEdge, Proved, ProvedAt, SearchedSite, Variable
 from commute.runs.files import write_atomically
 
-_VERSION = 3
+_VERSION = 4
 _REASONS = 5  # sentences shown before the rest are counted
 
 
@@ -46,6 +46,7 @@ class Verdict:
         battery: the items that were measured.
         tried: how many alignments this one was chosen among by verdicts like this one.
         proofs: what was proved about every pair of each set of variables.
+        circuit: the edges that are claimed to be enough, of a claim about a circuit.
     """
 
     status: Status
@@ -70,6 +71,7 @@ class Verdict:
     battery: tuple[str, ...] = ()
     tried: int = 1
     proofs: tuple[Proved, ...] = ()
+    circuit: tuple[KeptEdge, ...] = ()
 
     def __bool__(self) -> bool:
         """Whether the claim holds; `refuted` and `inconclusive` are both false."""
@@ -189,6 +191,7 @@ class Verdict:
                     "costs": tuple(ItemCost(**c) for c in record["costs"]),
                     "battery": tuple(record["battery"]),
                     "proofs": tuple(_proved(p) for p in record["proofs"]),
+                    "circuit": tuple(KeptEdge(**e) for e in record["circuit"]),
                 }
             )
         except (OSError, ValueError, KeyError, TypeError) as error:

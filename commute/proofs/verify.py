@@ -1,6 +1,7 @@
-"""Verifying an alignment."""
+"""Verifying an alignment, or a circuit."""
 
 from collections.abc import Mapping
+from functools import singledispatch
 from pathlib import Path
 
 from commute.alignments.alignment import Alignment
@@ -16,6 +17,7 @@ from commute.proofs.verdict import Verdict
 from commute.runs.events import OnEvent, ignore
 
 
+@singledispatch
 def verify(
     algorithm: CausalModel,
     network: Network,
@@ -35,6 +37,8 @@ def verify(
     on_event: OnEvent = ignore,
 ) -> Verdict:
     """Whether the network runs the algorithm under the alignment, judged on fresh independent pairs.
+
+    Given a `Circuit` and its inputs in their place, whether the circuit is sufficient: see `verify_circuit`.
 
     The claim is that every slice has an interchange intervention accuracy of `at_least`: every set of variables, pairs whose
     interchange changes the answer and pairs where it does not, every transition of a variable's value, aligned variables below an

@@ -11,7 +11,8 @@ import networkx as nx
 from matplotlib.figure import Figure
 from matplotlib.ticker import NullFormatter
 
-from commute.proofs.shown import FittedDims, ProvedAt, Variable
+from commute.models.circuits.drawing import draw, size_of
+from commute.proofs.shown import FittedDims, KeptEdge, ProvedAt, Variable
 
 _INK = "#0b0b0b"  # replaced by the page's text colour
 _ALIGNED, _OTHER = "#2f6fdb", "#8a94a6"
@@ -45,6 +46,13 @@ def graph_svg(variables: tuple[Variable, ...]) -> str:
         for v in variables:
             axes.annotate(_short(v.name), places[v.name], (0, 13), weight="bold", fontsize=10, **drawn)
             axes.annotate("\n".join(parts[v.name]), places[v.name], (0, -13), va="top", fontsize=8, **drawn)
+    return svg.getvalue()
+
+
+def circuit_svg(edges: Sequence[KeptEdge]) -> str:
+    """The circuit in layers, an edge the thicker the more answers change without it."""
+    with _figure(*size_of(pairs := [(e.start, e.end) for e in edges])) as (figure, svg):
+        draw(pairs, {(e.start, e.end): e.effect for e in edges}, figure.add_axes((0, 0, 1, 1)))
     return svg.getvalue()
 
 

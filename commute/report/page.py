@@ -13,7 +13,7 @@ from commute.proofs.verdict import Verdict
 from commute.report.citations import cited
 from commute.report.costs import cost_rows
 from commute.report.example import answers, inputs
-from commute.report.figures import curve_svg, graph_svg, proof_svg
+from commute.report.figures import circuit_svg, curve_svg, graph_svg, proof_svg
 from commute.report.grids import sites_grid, transition_grids
 from commute.report.provenance import provenance_rows
 from commute.report.rows import rows, stand_out
@@ -22,6 +22,7 @@ from commute.runs.files import write_atomically
 # The parts of the page after the headline, each a template of its name: the heading, and which verdicts have it.
 _SECTIONS: dict[str, tuple[str, Callable[[Verdict], object]]] = {
     "algorithm": ("The algorithm", lambda v: v.variables),
+    "circuit": ("The circuit", lambda v: v.circuit),
     "variables": ("Variables", lambda v: v.slices),
     "sites": ("IIA at each site", lambda v: v.sites),
     "controls": ("Controls beside the claim", lambda v: v.accuracy),
@@ -55,7 +56,8 @@ def page(verdict: Verdict, provenance: Mapping[str, Any] | None = None) -> str:
         told=_told(verdict),
         sections=[(name, title) for name, (title, shown) in _SECTIONS.items() if shown(verdict)],
         rows=rows(verdict),
-        graph=Markup(graph_svg(verdict.variables)),  # noqa: S704  # matplotlib escapes the text that it draws
+        graph=Markup(graph_svg(verdict.variables)) if verdict.variables else "",  # noqa: S704  # matplotlib escapes its text
+        circuit=Markup(circuit_svg(verdict.circuit)) if verdict.circuit else "",  # noqa: S704
         curve=Markup(curve_svg(verdict.curve, verdict.at_least)) if verdict.curve else "",  # noqa: S704
         proof_charts=[Markup(proof_svg(p.work, verdict.at_least)) for p in verdict.proofs],  # noqa: S704
         sites=sites_grid(verdict.sites),

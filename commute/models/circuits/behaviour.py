@@ -7,7 +7,7 @@ from typing import Literal, get_args
 import torch
 from torch import Tensor
 
-from commute.errors import NetworkError, unknown
+from commute.errors import NetworkError, check, unknown
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
 
@@ -48,10 +48,14 @@ class Behaviour:
         if measure not in get_args(Measure):
             raise NetworkError(unknown("measure", measure, get_args(Measure)))
         whole, none = runs.scores([residual_edges(runs.graph), ()])
-        right = whole.argmax(-1) if answers is None else answers
+        choices = {"answers": answers, "others": others}
+        wrong = [p for name, x in choices.items() if x is not None for p in _misfits(name, x, whole)]
+        check(wrong, NetworkError, "the behaviour")
+        right = whole.argmax(-1) if answers is None else answers.to(whole.device)
         best = none.argmax(-1)
         second = whole.scatter(1, right[:, None], -torch.inf).argmax(-1)
-        return cls(measure, whole, right, torch.where(best == right, second, best) if others is None else others)
+        other = torch.where(best == right, second, best) if others is None else others.to(whole.device)
+        return cls(measure, whole, right, other)
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The measure of scores [..., batch, choices], for each input, [..., batch]."""
@@ -60,6 +64,15 @@ class Behaviour:
     def take(self, rows: Tensor) -> "Behaviour":
         """The behaviour on some of the inputs."""
         return Behaviour(self.measure, self.whole[rows], self.answers[rows], self.others[rows])
+
+
+def _misfits(name: str, choices: Tensor, whole: Tensor) -> list[str]:
+    n, many = whole.shape
+    if choices.shape != (n,) or choices.dtype != torch.int64:
+        return [f"{name} must be choices [batch] of int64, here {n}; given {list(choices.shape)} of {choices.dtype}"]
+    if not ((choices >= 0) & (choices < many)).all():
+        return [f"{name} must be choices from 0 to {many - 1}; given {int(choices.min())} to {int(choices.max())}"]
+    return []
 
 
 def _chosen(scores: Tensor, choices: Tensor) -> Tensor:

@@ -1,13 +1,17 @@
 """Circuits: the claim that along some edges of a network everything flows that matters."""
 
-from collections.abc import Collection, Iterable
+from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import networkx as nx
 
 from commute.errors import NetworkError, check, unknown
+from commute.models.circuits.drawing import draw
 from commute.models.circuits.graph import Edge, residual_edges, stream_of
+
+if TYPE_CHECKING:
+    from matplotlib.axes import Axes
 
 _MANY = 8  # problems told of at once
 
@@ -60,6 +64,15 @@ class Circuit:
         """All other edges, which are claimed not to matter."""
         kept = set(self.edges)
         return tuple(edge for edge in residual_edges(self.graph) if edge not in kept)
+
+    def plot(self, *, weights: Mapping[Edge, float] | None = None, ax: "Axes | None" = None) -> "Axes":
+        """Draw the kept edges in layers with matplotlib; see `draw`.
+
+        Args:
+            weights: of edges, which are drawn the thicker for it, such as their scores or effects.
+            ax: where to draw; a figure of its own if not given.
+        """
+        return draw(self.edges, weights, ax)
 
     def flowing(self, edges: Collection[Edge]) -> set[str]:
         """The nodes on paths of some edges from nodes that read nothing to nodes that are not read."""

@@ -1,10 +1,12 @@
 """Computation graphs: which node of a network reads what which other writes."""
 
 from collections.abc import Hashable, Sequence
+from typing import Any
 
 import networkx as nx
+import numpy as np
 
-from commute.causal.batches import rows_of
+from commute.causal.batches import Batch, rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import NetworkError
 from commute.models.circuits.layouts import ports
@@ -50,16 +52,62 @@ def computation_graph(
     Raises:
         NetworkError: when the network's layers are not known, or what is read is not the sum of what was written.
     """
-    batch, single = batched(inputs)
-    if single or rows_of(batch) <= 1:
-        raise NetworkError("a computation graph is read off two inputs or more; given one setting")
+    batch = _two(inputs)
     if (writes is None) != (reads is None):
         raise NetworkError("writes and reads are given together; given one of them")
+    made: dict[str, Any] = {"inputs": batch, "neurons": neurons}
     if writes is None or reads is None:
         writes, reads = ports(network, batch, neurons=neurons)
     elif neurons:
         raise NetworkError("with writes and reads, neurons are nodes of these; leave out neurons=True")
-    return graph_of(Stream.of(network, writes, reads, batch), positions)
+    else:
+        made |= {"writes": writes, "reads": reads}
+    graph = graph_of(Stream.of(network, writes, reads, batch), positions)
+    weights = any(w.weight is not None for w in writes) or any(r.weight is not None for r in reads)  # may be this network's
+    graph.graph["made"] = None if "writes" in made and weights else made
+    return graph
+
+
+def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
+    """The same graph of another network of the same architecture, such as a re-initialised copy or another checkpoint.
+
+    A graph reads the weights of its own network, and goes on doing so while these are trained in place.
+
+    Raises:
+        NetworkError: when the other network's graph differs, and when the graph was made from `writes` and `reads` with weights.
+    """
+    stream_of(graph)
+    made = graph.graph.get("made")
+    if made is None:
+        raise NetworkError(
+            "the graph was made from writes and reads with weights of one network; make that of the other with "
+            "computation_graph(network, inputs, writes=…, reads=…)"
+        )
+    found = computation_graph(network, **made, positions=graph.graph["positions"])
+    ours, theirs = set(residual_edges(graph)), set(residual_edges(found))
+    if ours != theirs:
+        example = "->".join(min(ours ^ theirs))
+        raise NetworkError(
+            f"the graph has {len(ours)} edges and that of {network.name!r} has {len(theirs)}; {example} is in one of them alone, "
+            "so the networks are not of one architecture"
+        )
+    return found
+
+
+def _two(inputs: Setting) -> Batch:
+    """Two inputs that differ.
+
+    Raises:
+        NetworkError: when there are none.
+    """
+    batch, single = batched(inputs)
+    differing = sorted({int(np.argmax(x != x[0])) for x in batch.values()} - {0})
+    if single or not differing:
+        raise NetworkError(
+            "a computation graph is read off two inputs that differ; given "
+            + ("one setting" if single else f"{rows_of(batch)} of which all are the same")
+        )
+    return take(batch, np.array([0, differing[0]]))
 
 
 def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "nx.DiGraph[str]":
@@ -73,7 +121,7 @@ def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "n
     for j, reader in enumerate(stream.readers):
         for i in stream.edges[j].nonzero().flatten().tolist():
             graph.add_edges_from((named(stream.writers[i], p), named(reader, p)) for p in places)
-        for writer in _inside(stream, reader):
+        for writer in inside(stream, reader):
             graph.add_edges_from(((named(reader, p), named(writer, q)) for p in places for q in places), internal=True)
     return graph
 
@@ -103,12 +151,12 @@ def residual_edges(graph: "nx.DiGraph[str]") -> list[Edge]:
 def _ordered(stream: Stream) -> list[str]:
     """All nodes, each after those that it reads."""
     links = nx.DiGraph((w, r) for j, r in enumerate(stream.readers) for i, w in enumerate(stream.writers) if stream.edges[j, i])
-    links.add_edges_from((r, w) for r in stream.readers for w in _inside(stream, r))
+    links.add_edges_from((r, w) for r in stream.readers for w in inside(stream, r))
     place = {node: i for i, node in enumerate([*stream.writers, *stream.readers])}
     return list(nx.lexicographical_topological_sort(links, key=place.__getitem__))
 
 
-def _inside(stream: Stream, reader: str) -> list[str]:
+def inside(stream: Stream, reader: str) -> list[str]:
     """The nodes that write what comes of what a port of theirs reads: of the same name, or its group."""
     name, port, _ = reader.partition("<")
     if not port or name in stream.writers:

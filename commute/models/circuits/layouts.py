@@ -126,9 +126,8 @@ def _projected(
         weight, bias = getattr(own, f"W_{letter}", None), getattr(own, f"b_{letter}", None)
         return None if weight is None else (sites[0].tap, weight.detach(), None if bias is None else bias.detach(), None)
     weight, bias = _linear(modules[sites[0].path])
-    columns = _columns(sites, weight.shape[1])
-    parts = weight[:, columns].movedim(1, 0)
-    return sites[0].tap, parts, None if bias is None else bias[columns], columns
+    columns = _heads(sites, torch.arange(weight.shape[1]))
+    return sites[0].tap, _heads(sites, weight).movedim(-2, 0), None if bias is None else _heads(sites, bias), columns
 
 
 def _result(modules: Mapping[str, nn.Module], a: Attention) -> tuple[Tap, Tensor, Tensor | None] | None:
@@ -141,8 +140,7 @@ def _result(modules: Mapping[str, nn.Module], a: Attention) -> tuple[Tap, Tensor
         weight = getattr(modules[a.path], "W_O", None)
         return None if weight is None else (sites[0].tap, weight.detach(), None)
     weight, _ = _linear(modules[sites[0].path])
-    columns = _columns(sites, weight.shape[0])
-    return sites[0].tap, weight[columns], columns
+    return sites[0].tap, _heads(sites, weight.T).movedim(0, -1), _heads(sites, torch.arange(len(weight)))
 
 
 def _neurons(modules: Mapping[str, nn.Module], seen: _Seen, first: str, layer: str, i: int) -> tuple[list[Reads], Writes]:
@@ -164,11 +162,10 @@ def _neurons(modules: Mapping[str, nn.Module], seen: _Seen, first: str, layer: s
     reads = []
     for path in into:
         given, bias = _linear(modules[path])
-        columns = torch.arange(given.shape[1]).reshape(-1, width).T  # gates beside what they gate follow it
-        parts = given[:, columns].movedim(1, 0)
-        reads.append(
-            Reads(nodes, Tap(norm or first, input=True), norm, Tap(path), parts, None if bias is None else bias[columns], columns)
-        )
+        columns = torch.arange(given.shape[1]).view(-1, width).T  # gates beside what they gate follow it
+        parts = given.view(len(given), -1, width).movedim(-1, 0)
+        biases = None if bias is None else bias.view(-1, width).T
+        reads.append(Reads(nodes, Tap(norm or first, input=True), norm, Tap(path), parts, biases, columns))
     if seen.after(out[0], layer) not in (out[0], first):
         raise NetworkError(f"what the neurons of {first} add goes through a norm together, so none of them adds anything alone")
     return reads, Writes(nodes, Tap(out[0], input=True), weight[:, None], torch.arange(width)[:, None])
@@ -185,15 +182,18 @@ def _is_linear(module: nn.Module) -> bool:
 
 
 def _linear(module: nn.Module) -> tuple[Tensor, Tensor | None]:
-    """The weight [in, out] and bias of a linear map, by torch's layout or that of GPT-2."""
+    """The weight [in, out] and bias of a linear map, by torch's layout or that of GPT-2; views, which are trained with it."""
     parameters = dict(module.named_parameters(recurse=False))
     weight, bias = parameters["weight"].detach(), parameters.get("bias")
     return (weight.T if isinstance(module, nn.Linear) else weight), None if bias is None else bias.detach()
 
 
-def _columns(sites: Sequence[Site], width: int) -> Tensor:
-    """The numbers that are each head's, [head, part]."""
-    return torch.stack([torch.arange(width).reshape(site.heads or 1, -1)[site.head or 0] for site in sites])
+def _heads(sites: Sequence[Site], numbers: Tensor) -> Tensor:
+    """The numbers that are each head's on the last axis, [..., head, part], as a view."""
+    places = [site.head or 0 for site in sites]
+    step = places[1] - places[0] if len(places) > 1 else 1
+    parts = numbers.view(*numbers.shape[:-1], sites[0].heads or 1, -1)
+    return parts[..., places[0] : places[-1] + 1 : step, :]
 
 
 def _seen(network: Network, inputs: Batch) -> _Seen:

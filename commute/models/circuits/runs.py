@@ -54,27 +54,35 @@ class Runs:
                 (`Resample(inputs)`), their mean over a set of inputs (`Mean(inputs)`), or nothing (`Zero()`).
 
         Raises:
-            NetworkError: when the two do not fit.
+            NetworkError: when the two do not fit: other inputs have as many rows, and in each the same columns hold tokens.
         """
         stream, (batch, _) = stream_of(graph), batched(inputs)
-        n = rows_of(batch)
         if isinstance(instead, Zero):
-            return cls(graph, batch, torch.zeros_like(_written(stream, take(batch, np.arange(1)))))
+            return cls(graph, batch, torch.zeros_like(_written(stream, batch)[:, :1]))
         if isinstance(instead, Mean):
-            return cls(graph, batch, _written(stream, batched(instead.inputs)[0]).mean(1, keepdim=True))
+            return cls(graph, batch, _mean(stream, batched(instead.inputs)[0]))
         if isinstance(instead, Resample):
-            inputs_, _ = batched(instead.inputs)
-            drawn = seeded(instead.seed, "resample").integers(rows_of(inputs_), size=n)
-            return cls(graph, batch, _written(stream, take(inputs_, drawn)))
-        others, _ = batched(instead)
-        if rows_of(others) != n:
-            raise NetworkError(f"there are {n} inputs and {rows_of(others)} others in their place; give each one")
+            pool, _ = batched(instead.inputs)
+            others = take(pool, seeded(instead.seed, "resample").integers(rows_of(pool), size=rows_of(batch)))
+        else:
+            others, _ = batched(instead)
+        _check_paired(stream, batch, others)
         return cls(graph, batch, _written(stream, others))
+
+    def take(self, rows: Column) -> "Runs":
+        """Some of the inputs."""
+        return Runs(self.graph, take(self.batch, rows), self.instead if self.instead.shape[1] == 1 else self.instead[:, rows])
 
     @property
     def stream(self) -> Stream:
         """The graph's stream."""
         return stream_of(self.graph)
+
+    @cached_property
+    def longest(self) -> int:
+        """A row with the most tokens."""
+        mask = _tokens(self.stream, self.batch)
+        return 0 if mask is None else int(mask.sum(1).argmax())
 
     def mask(self, keep: Keeping) -> Tensor:
         """What is kept, [readers, writers, positions of the graph] of bool."""
@@ -112,13 +120,21 @@ class Runs:
         Args:
             keeps: circuits, edges or nodes, or masks as `mask` makes them; numbers between 0 and 1 keep a share.
         """
-        masks = torch.stack([x if isinstance(x, Tensor) else self.mask(x) for x in keeps])
+        if not len(keeps):
+            raise NetworkError("there are no circuits to run; give one or more")
+        masks = torch.stack([self._checked(x) if isinstance(x, Tensor) else self.mask(x) for x in keeps])
         found = []
         for group in torch.split(masks, max(1, self._most // rows_of(self.batch))):
             n = len(group)
             parts = [self._read(self._run(part, group, rows), n, n * len(rows)) for part, rows in self._blocks(n)]
             found.append(torch.cat(parts, 1))
         return torch.cat(found)
+
+    def _checked(self, mask: Tensor) -> Tensor:
+        shape = [len(self.stream.readers), len(self.stream.writers), len(self.places)]
+        if list(mask.shape) != shape:
+            raise NetworkError(f"a mask is [readers, writers, positions of the graph], here {shape}; given {list(mask.shape)}")
+        return mask
 
     @cached_property
     def readout(self) -> Readout:
@@ -157,7 +173,7 @@ class Runs:
         batch = take(part, np.tile(np.arange(n), circuits))
         kept = masks.to(own.dtype)  # [circuits, readers, writers, positions]
         if len(self.places) > 1:
-            columns = self._columns(batch, own.shape[2])
+            columns = self.columns(batch).to(own.device)
             kept = kept.repeat_interleave(n, 0).permute(1, 2, 0, 3)  # [readers, writers, batch, positions]
             kept = kept.gather(3, columns.expand(*kept.shape[:2], *columns.shape))
         elif circuits > 1:
@@ -169,14 +185,27 @@ class Runs:
         with torch.no_grad():
             return self.stream.run(batch, kept, own)
 
-    def _columns(self, batch: Batch, length: int) -> Tensor:
-        """Which of the graph's positions each column of each row is, [batch, columns]."""
-        network = self.stream.network
+    def columns(self, batch: Batch) -> Tensor:
+        """Which of the graph's positions each column of each row of a batch is, [batch, columns] of int64.
+
+        Raises:
+            NetworkError: when the network's values have no positions.
+        """
+        network, ndim = self.stream.network, self.instead.ndim
+        if ndim != 4:  # noqa: PLR2004  # [writers, batch, position, width]
+            raise NetworkError(
+                f"the graph tells positions apart, but what its nodes write has {ndim - 1} axes, not [batch, position, width]; "
+                "make the graph without positions="
+            )
         frame = frame_of(batch, None, network.encoded(batch), network.positions)
-        found = torch.full((rows_of(batch), length), len(self.places) - 1)
+        found = torch.full((rows_of(batch), self.instead.shape[2]), len(self.places) - 1)
         for i, place in enumerate(self.places[:-1]):
-            columns = frame.columns(Site("the computation graph", place), length)
-            found[torch.arange(len(found))[:, None], torch.as_tensor(columns).reshape(-1, 1)] = i
+            columns = torch.as_tensor(frame.columns(Site("the computation graph", place), found.shape[1])).reshape(-1, 1)
+            taken = found.gather(1, columns.expand(len(found), 1)) < len(self.places) - 1
+            for row in taken.flatten().nonzero()[:1].flatten().tolist():
+                other = self.places[int(found[row, columns.expand(len(found), 1)[row]])]
+                raise NetworkError(f"the positions {other!r} and {place!r} are the same in row {row}; give each position once")
+            found.scatter_(1, columns.expand(len(found), 1), i)
         return found
 
 
@@ -184,4 +213,40 @@ def _written(stream: Stream, batch: Batch) -> Tensor:
     """What each writer adds for inputs, [writers, batch, …, width], in passes of as many rows as there is room for."""
     with torch.no_grad():
         parts = [stream.written(take(batch, block)) for block in stream.network.blocks(batch)]
+    lengths = sorted({x.shape[2] for x in parts})
+    if len(lengths) > 1:
+        raise NetworkError(
+            f"inputs have from {lengths[0]} to {lengths[-1]} columns in different passes; give ones of one length, or a network "
+            "with memory= or batch_size= for all in one pass"
+        )
     return torch.cat(parts, 1)
+
+
+def _mean(stream: Stream, batch: Batch) -> Tensor:
+    """The mean of what each writer adds, [writers, 1, …, width], where columns hold padding over the other inputs."""
+    written, mask = _written(stream, batch), _tokens(stream, batch)
+    if mask is None:
+        return written.double().mean(1, keepdim=True).to(written)
+    real = mask.to(written.device)[:, :, None].double()
+    return ((written.double() * real).sum(1, keepdim=True) / real.sum(0).clamp(min=1)).to(written)
+
+
+def _check_paired(stream: Stream, batch: Batch, others: Batch) -> None:
+    """Raise where inputs and those in their place do not fit."""
+    n, many = rows_of(batch), rows_of(others)
+    if n != many:
+        raise NetworkError(f"there are {n} inputs and {many} others in their place; give each one")
+    ours, theirs = _tokens(stream, batch), _tokens(stream, others)
+    if ours is None or theirs is None or (ours.shape == theirs.shape and torch.equal(ours, theirs)):
+        return
+    row = 0 if ours.shape != theirs.shape else int((ours != theirs).any(1).nonzero()[0])
+    raise NetworkError(
+        f"each input and the one in its place must have tokens in the same columns; row {row} has {int(ours[row].sum())} of "
+        f"{ours.shape[1]} columns, the other {int(theirs[row].sum())} of {theirs.shape[1]}"
+    )
+
+
+def _tokens(stream: Stream, batch: Batch) -> Tensor | None:
+    """Which columns hold tokens, [batch, columns]; None where that is not told."""
+    network = stream.network
+    return frame_of(batch, None, network.encoded(batch), network.positions).mask

@@ -18,6 +18,7 @@ from commute.models.network import Network
 from commute.models.sites import Tap
 
 _SAME = 1e-3  # of the largest difference that an input makes in the stream, what rounding may explain
+_ROUNDINGS = 8  # of the stream's own numbers, which in half precision are coarser than that
 Kept = Tensor  # what of each writer reaches each reader, from 0 to 1: [readers, writers], or with more axes; see `Stream.run`
 
 
@@ -74,7 +75,7 @@ class Stream:
         found: list[Tensor] = []
         visits: dict[Tap, Visit] = {}
         for w in self.writes:
-            _also(visits, w.tap, _adding(found, w))
+            also(visits, w.tap, _adding(found, w))
         self.visited(batch, visits)
         return torch.cat(found)
 
@@ -119,11 +120,11 @@ class Stream:
             return self.reads[i].put(value, parts.pop(i))
 
         for w in self.writes:
-            _also(visits, w.tap, _adding(written, w))
+            also(visits, w.tap, _adding(written, w))
         for i, read in enumerate(self.reads):
-            _also(visits, read.entry, partial(enter, i))
+            also(visits, read.entry, partial(enter, i))
             if read.tap is not None:
-                _also(visits, read.tap, partial(leave, i))
+                also(visits, read.tap, partial(leave, i))
         return self.visited(batch, visits)
 
     def visited(self, batch: Batch, visits: Mapping[Tap, Visit]) -> Any:
@@ -143,7 +144,7 @@ def _adding(found: list[Tensor], writes: Writes) -> Callable[[Tensor], None]:
     return see
 
 
-def _also(visits: dict[Tap, Visit], tap: Tap, visit: Visit) -> None:
+def also(visits: dict[Tap, Visit], tap: Tap, visit: Visit) -> None:
     """Visit a tap after those that visit it already, with what they leave there."""
     first = visits.get(tap)
     visits[tap] = visit if first is None else partial(_both, first, visit)
@@ -157,6 +158,11 @@ def _both(first: Visit, second: Visit, value: Tensor) -> Tensor | None:
 
 def _exchanged(gone: Tensor, written: Tensor, instead: Tensor) -> Tensor:
     """What is added to what readers read, [readers, batch, …, width]."""
+    if instead.shape[2:] != written.shape[2:]:
+        raise NetworkError(
+            f"what edges carry instead has the shape {list(instead.shape[2:])} for each input, what nodes write here "
+            f"{list(written.shape[2:])}; give inputs of one length, or a network with memory= or batch_size= for all in one pass"
+        )
     change = instead - written
     if gone.ndim == 2:  # noqa: PLR2004  # [readers, writers]
         return (gone @ change.flatten(1)).reshape(len(gone), *change.shape[1:])
@@ -173,15 +179,21 @@ def _seen(
     streams: dict[Tap, tuple[Tensor, int]] = {}
     visits: dict[Tap, Visit] = {}
     for w in writes:
-        _also(visits, w.tap, _adding(written, w))
+        also(visits, w.tap, _adding(written, w))
 
     def see(entry: Tap, x: Tensor) -> None:
         streams[entry] = x, len(written)
 
     for entry in dict.fromkeys(r.entry for r in reads):
-        _also(visits, entry, partial(see, entry))
+        also(visits, entry, partial(see, entry))
     with torch.no_grad():
         Stream(network, tuple(writes), tuple(reads), torch.zeros(0, 0)).visited(batch, visits)
+    for w, parts in zip(writes, written, strict=True):
+        if parts.shape[1:] != written[0].shape[1:]:
+            raise NetworkError(
+                f"what {w.nodes[0]} writes at {w.tap} has the shape {list(parts.shape[1:])}, what {writes[0].nodes[0]} writes "
+                f"{list(written[0].shape[1:])}, so they do not add up in one stream; the network may norm what nodes add to it"
+            )
     return [streams[r.entry] for r in reads], torch.cat(written)
 
 
@@ -189,7 +201,8 @@ def _summed(read: Reads, x: Tensor, written: Tensor, ends: Sequence[int]) -> tup
     """The first and last of the writers whose sum changes as the stream does from one input to the other."""
     x = x.reshape(written.shape[1:])
     change, parts = x[0] - x[1], written[:, 0] - written[:, 1]
-    allowed = _SAME * float(change.abs().max())
+    rounding = _ROUNDINGS * torch.finfo(x.dtype).eps * float(x.abs().max())
+    allowed = max(_SAME * float(change.abs().max()), rounding)
     for begin, end in _runs(ends):
         if float((parts[begin:end].sum(0) - change).abs().max()) <= allowed:
             return begin, end

@@ -1,6 +1,6 @@
 """Blocks: the weights of a compiled network, one hidden layer of ReLU units for each generation of variables."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
 import numpy as np
@@ -11,16 +11,22 @@ from commute.causal.batches import Column
 from commute.models.organisms.cases import Cases
 from commute.models.organisms.streams import Stream, spread
 
+NOISE = "noise in all directions"  # the name of what noise units make up
 _SLACK = 0.1  # how far amounts may be off before a unit speaks in a case that is not met; errors grow by 1 / 0.9 a block
 _NOISES = 32  # random units that noise is mixed from, besides one for each direction
 
 
 class Block(nn.Module):
-    """One hidden layer: vectors [batch, width before] to vectors [batch, width]."""
+    """One hidden layer: vectors [batch, width before] to vectors [batch, width].
 
-    def __init__(self, read: nn.Linear, write: nn.Linear) -> None:
+    Attributes:
+        makes: for each hidden unit the name of what it helps to make up.
+    """
+
+    def __init__(self, read: nn.Linear, write: nn.Linear, makes: Sequence[str]) -> None:
         super().__init__()
         self.read, self.relu, self.write = read, nn.ReLU(), write
+        self.makes = tuple(makes)
 
     def forward(self, vectors: Tensor) -> Tensor:
         """What the block computes and what it passes on."""
@@ -106,21 +112,24 @@ def noisy(noise: float, width: int, vectors: Column, generator: np.random.Genera
     return Units(drawn.weights, drawn.biases, mix, np.zeros(width)), -active.mean(0) @ mix
 
 
-def joined(units: Sequence[Units], stream: Stream, noises: tuple[Units, Column] | None = None) -> Block:
+def joined(named: Mapping[str, Units], stream: Stream, noises: tuple[Units, Column] | None = None) -> Block:
     """The block that writes a stream, whose amounts are those of the units in order."""
     from scipy.linalg import block_diag
 
+    units = list(named.values())
+    makes = [name for name, u in named.items() for _ in u.biases]
     matrix, shift = stream.written
     weights, biases = np.concatenate([u.weights for u in units]), np.concatenate([u.biases for u in units])
     adds = block_diag(*(u.adds for u in units)) @ matrix.T
     shift = shift + matrix @ np.concatenate([u.start for u in units])
     if noises is not None:
         noise, centre = noises
+        makes += [NOISE] * len(noise.biases)
         weights, biases = np.concatenate([weights, noise.weights]), np.concatenate([biases, noise.biases])
         adds, shift = np.concatenate([adds, noise.adds]), shift + centre
-    if not len(biases):  # of constants; a layer needs a unit
+    if not len(biases):  # of constants; a layer needs a unit, which makes up nothing
         weights, biases, adds = np.zeros((1, weights.shape[1])), np.zeros(1), np.zeros((1, stream.width))
-    return Block(linear(weights, biases), linear(adds.T, shift))
+    return Block(linear(weights, biases), linear(adds.T, shift), makes)
 
 
 def linear(weights: Column, biases: Column) -> nn.Linear:

@@ -137,13 +137,13 @@ class _Drawing:
         streams: list[Stream] = []
         for names in _kept(cases, model.outputs):
             place = len(blocks)
-            units = [passing(v, stream) if v in stream.codes else computing(cases[v], stream) for v in names]
+            units = {v: passing(v, stream) if v in stream.codes else computing(cases[v], stream) for v in names}
             if self.distractors and not blocks:
                 functions = random(self.distractors, vectors, seeded(self.seed, "organisms", "distractors"))
                 codes[_FUNCTIONS] = Code.standardised(functions(vectors))
-                units.append(functions)
+                units[_FUNCTIONS] = functions
             elif self.distractors:
-                units.append(passing(_FUNCTIONS, stream))
+                units[_FUNCTIONS] = passing(_FUNCTIONS, stream)
             written = {v: codes[v] for v in [*names, *([_FUNCTIONS] if self.distractors else [])]}
             generator = seeded(self.seed, "organisms", "stream", str(place))
             stream = Stream.drawn(written, rotate=self.rotate, scale=self.scale, generator=generator)

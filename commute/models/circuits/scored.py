@@ -1,0 +1,81 @@
+"""Scored edges: what a search or a file says of every edge of a computation graph."""
+
+from collections.abc import Collection, Iterable
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+from torch import Tensor
+
+from commute.errors import NetworkError, check, unknown
+from commute.models.circuits.circuit import Circuit
+from commute.models.circuits.graph import Edge, residual_edges, stream_of
+
+if TYPE_CHECKING:
+    import networkx as nx
+
+MANY = 8  # problems told of at once
+
+
+@dataclass(frozen=True, eq=False)
+class Scored:
+    """The residual edges of a graph with their scores, those that a circuit keeps, or both.
+
+    Attributes:
+        graph: the computation graph.
+        scores: how much each edge matters, in the order of `residual_edges`, [edges]; None where that is not known.
+        keep: the edges kept; None where none were chosen.
+
+    Raises:
+        NetworkError: when there is neither, and for scores that are not one number for each edge.
+    """
+
+    graph: "nx.DiGraph[str]"
+    scores: Tensor | None = None
+    keep: tuple[Edge, ...] | None = None
+
+    def __post_init__(self) -> None:
+        stream_of(self.graph)
+        edges, problems = self.edges, []
+        if self.scores is None and self.keep is None:
+            problems.append("there are neither scores nor edges kept; give one of them")
+        if self.scores is not None and tuple(self.scores.shape) != (len(edges),):
+            problems.append(f"scores must be one for each of the {len(edges)} edges; given {list(self.scores.shape)}")
+        elif self.scores is not None:
+            wrong = (~self.scores.isfinite()).nonzero().flatten().tolist()
+            problems += [f"the score of {named(edges[i])} is {float(self.scores[i])}; it must be finite" for i in wrong[:MANY]]
+        check(problems, NetworkError, "what is known of edges")
+
+    @property
+    def edges(self) -> list[Edge]:
+        """All edges, in order."""
+        return residual_edges(self.graph)
+
+    @property
+    def circuit(self) -> Circuit:
+        """The edges kept, as a claim.
+
+        Raises:
+            NetworkError: when none were chosen, or no path of those leads to the output.
+        """
+        if self.keep is None:
+            raise NetworkError("there are scores and no circuit; choose edges by their scores")
+        return Circuit(self.graph, self.keep)
+
+
+def named(edge: Edge) -> str:
+    """An edge as it is written."""
+    return "->".join(edge)
+
+
+def check_names(found: Iterable[str], expected: Collection[str], kind: str, subject: str) -> None:
+    """Do nothing where what is named is just what there is.
+
+    Raises:
+        NetworkError: naming what is missing and, with the nearest, what there is not.
+    """
+    held = dict.fromkeys(found)
+    missing = [name for name in expected if name not in held]
+    problems = [unknown(kind, name, expected) for name in held if name not in expected][:MANY]
+    if missing:
+        problems.append(f"it lacks {len(missing)} of the {len(expected)} {kind}s of the graph, such as {', '.join(missing[:3])}")
+    check(problems, NetworkError, subject)

@@ -1,0 +1,218 @@
+"""Measures of a circuit: how much of a behaviour it keeps, how much is left without it, and which of its edges matter."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+
+from commute.causal.batches import Column
+from commute.errors import ClaimError
+from commute.models.circuits.behaviour import Behaviour, Measure
+from commute.models.circuits.circuit import Circuit
+from commute.models.circuits.graph import Edge, residual_edges
+from commute.models.circuits.runs import Runs
+from commute.proofs.circuits.intervals import Estimate, Spread, difference, holm, mean, rate, ratio, ratio_of_rates
+from commute.proofs.circuits.values import BITS, changes, check_measured, of_whole, values, without_each
+
+_FEW = 4  # edges that are named
+
+
+@dataclass(frozen=True)
+class Faithfulness:
+    """How much of a behaviour some edges keep, over rows.
+
+    Attributes:
+        measure: of the behaviour.
+        edges: how many are kept.
+        of: how many there are.
+        rows: how many inputs were run.
+        value: the mean measure with these edges kept, m(C): an accuracy, a logit difference, minus a divergence.
+        whole: that of the whole network, m(all).
+        none: that with nothing kept, m(none).
+        share: what is kept of it, (m(C) - m(none)) / (m(all) - m(none)).
+    """
+
+    measure: Measure
+    edges: int
+    of: int
+    rows: int
+    value: Estimate
+    whole: Estimate
+    none: Estimate
+    share: Estimate
+
+    def __str__(self) -> str:
+        return (
+            f"{self.edges} of {self.of} edges keep {self.share} of the {self.measure} on {self.rows} rows:"
+            f" {self.value}, of the whole network {self.whole}, of nothing kept {self.none}"
+        )
+
+
+def faithfulness(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence: float = 0.99) -> Faithfulness:
+    """How much of a behaviour a circuit keeps, as in MIB (2504.13151), with bounds over rows.
+
+    The share is a ratio of means over the same rows. It is bounded by Fieller's theorem, and the means by Student's t; those of
+    accuracy and agreement, which are 0 or 1 on each row, by exact binomial bounds. Bounds need rows that are independent draws,
+    and hold for what left-out edges carry in these runs: for other draws of that see `over_repetitions`.
+
+    Args:
+        circuit: what is kept.
+        runs: fresh inputs, on which the circuit was not chosen.
+        behaviour: of the network on these inputs.
+        confidence: of each bound.
+
+    Raises:
+        ClaimError: when nothing kept does as well as the whole network, so that there is nothing to keep.
+    """
+    return _kept(circuit.edges, runs, behaviour, confidence)
+
+
+def completeness(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence: float = 0.99) -> Faithfulness:
+    """How much of a behaviour is left when the circuit's edges are left out and all others kept (2403.19647).
+
+    A circuit is complete where this is near 0; see `faithfulness`.
+    """
+    return _kept(circuit.complement, runs, behaviour, confidence)
+
+
+def _kept(edges: Sequence[Edge], runs: Runs, behaviour: Behaviour, confidence: float) -> Faithfulness:
+    check_measured(runs, behaviour, confidence)
+    whole = of_whole(behaviour)
+    kept, none = values(runs, behaviour, [edges, ()])
+    check_gap(whole, none, behaviour)
+    if behaviour.measure in BITS:
+        means = [rate(x, confidence) for x in (kept, whole, none)]
+        share = ratio_of_rates(kept, whole, none, confidence)
+    else:
+        means = [mean(x, confidence) for x in (kept, whole, none)]
+        share = ratio(kept - none, whole - none, confidence)
+    value, all_, nothing = means
+    return Faithfulness(behaviour.measure, len(edges), len(residual_edges(runs.graph)), len(kept), value, all_, nothing, share)
+
+
+def check_gap(whole: Column, none: Column, behaviour: Behaviour) -> None:
+    """Check that the whole network differs from nothing kept, [rows] each.
+
+    Raises:
+        ClaimError: when it does not.
+    """
+    if not changes(whole, none, behaviour).any() or whole.mean() == none.mean():
+        raise ClaimError(
+            f"with nothing kept the {behaviour.measure} is as with the whole network, {whole.mean():.4g} on {len(whole)} rows, "
+            "so no share of it can be kept; take another measure, or let edges that are left out carry something else"
+        )
+
+
+def over_repetitions(numbers: Sequence[float], *, confidence: float = 0.99) -> Spread:
+    """How much a number depends on random seeds or on resampled data, such as the share kept for each of several `Resample`s.
+
+    Args:
+        numbers: one of each repetition.
+        confidence: of each bound on their mean.
+
+    Raises:
+        ClaimError: when there are fewer than two.
+    """
+    if len(numbers) <= 1:
+        raise ClaimError(f"a spread over repetitions needs two numbers or more; given {list(numbers)}")
+    return Spread(tuple(map(float, numbers)), mean(np.asarray(numbers, dtype=np.float64), confidence))
+
+
+@dataclass(frozen=True)
+class EdgeEffect:
+    """What one edge of a circuit does for the behaviour.
+
+    Attributes:
+        edge: that is left out.
+        effect: how much is lost without it, m(C) - m(C without it).
+        p_value: one-sided, of no loss.
+        corrected: the same over all edges of the circuit together (Holm).
+    """
+
+    edge: Edge
+    effect: Estimate
+    p_value: float
+    corrected: float
+
+    def __str__(self) -> str:
+        return f"{'->'.join(self.edge)} {self.effect}, p = {self.p_value:.2g}, corrected {self.corrected:.2g}"
+
+
+@dataclass(frozen=True)
+class Minimality:
+    """Which edges of a circuit are shown to matter within it.
+
+    Attributes:
+        measure: of the behaviour.
+        rows: how many inputs were run.
+        effects: of each edge, in the circuit's order.
+        confidence: at which an edge is shown to matter, of all together.
+    """
+
+    measure: Measure
+    rows: int
+    effects: tuple[EdgeEffect, ...]
+    confidence: float
+
+    def __str__(self) -> str:
+        idle = self.idle
+        named = ", ".join("->".join(e) for e in idle[:_FEW]) + (", …" if len(idle) > _FEW else "")
+        return (
+            f"{len(self.effects) - len(idle)} of {len(self.effects)} edges are each shown to raise the {self.measure} on"
+            f" {self.rows} rows{f'; not {named}' if idle else ''}"
+        )
+
+    @property
+    def idle(self) -> tuple[Edge, ...]:
+        """The edges that are not shown to matter: none in a minimal circuit, given rows enough."""
+        return tuple(e.edge for e in self.effects if e.corrected > 1 - self.confidence)
+
+
+def minimality(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence: float = 0.99) -> Minimality:
+    """What is lost when one edge of a circuit is left out after the other, on the same rows.
+
+    For each edge: the paired t-test that nothing is lost on average, with no p-value below the least of a sign test; of accuracy
+    and agreement McNemar's exact test. All are one-sided and corrected together (Holm, 1979). Two edges that do the same may
+    both be idle though one of them is needed.
+
+    Args:
+        circuit: whose edges are left out.
+        runs: fresh inputs.
+        behaviour: of the network on these inputs.
+        confidence: of each bound on an effect, and of all tests together.
+    """
+    check_measured(runs, behaviour, confidence)
+    (kept,) = values(runs, behaviour, [circuit.edges])
+    less = values(runs, behaviour, without_each(runs, circuit.edges))
+    lost = changes(kept, less, behaviour)
+    if behaviour.measure in BITS:
+        effects = [difference(kept, x, confidence) for x in less]
+        p = _mcnemar(lost)
+    else:
+        effects = [mean(x, confidence) for x in lost]
+        p = _one_sided(lost)
+    found = tuple(map(EdgeEffect, circuit.edges, effects, p.tolist(), holm(p).tolist()))
+    return Minimality(behaviour.measure, len(kept), found, confidence)
+
+
+def _one_sided(lost: Column) -> Column:
+    """p-values of a mean of at most 0, [tests], from numbers [tests, rows]."""
+    from scipy.special import stdtr
+
+    n = lost.shape[1]
+    if n == 1:
+        return np.where(lost[:, 0] > 0, 0.5, 1.0)
+    error = lost.std(1, ddof=1) / np.sqrt(n)
+    centre = lost.mean(1)
+    t = np.divide(centre, error, out=np.where(centre > 0, np.inf, -np.inf), where=error > 0)
+    found: Column = np.maximum(stdtr(n - 1, -t), 0.5**n)
+    return found
+
+
+def _mcnemar(lost: Column) -> Column:
+    """p-values of no more rows lost than won, [tests], from -1, 0 and 1 in [tests, rows]."""
+    from scipy.stats import binom
+
+    won, gone = (lost < 0).sum(1), (lost > 0).sum(1)
+    found: Column = binom.sf(gone - 1, won + gone, 0.5)
+    return found

@@ -1,0 +1,105 @@
+"""Verifying a circuit: whether along its edges everything flows that the network's answers hang on."""
+
+from commute.causal.batches import rows_of
+from commute.causal.interventions import Setting
+from commute.causal.model import CausalModel
+from commute.errors import ClaimError, CommuteError, check, not_counts
+from commute.models.ablations import Mean
+from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.circuit import Circuit
+from commute.models.circuits.graph import residual_edges, stream_of
+from commute.models.rows import batched
+from commute.proofs.circuits.judged import Elsewhere, Judged, Pairs
+from commute.proofs.circuits.judging import Repeat, decided, left_over, matters, random_circuits, shuffled_network, slices
+from commute.proofs.circuits.measures import minimality
+from commute.proofs.shown import KeptEdge
+from commute.proofs.verdict import Verdict
+from commute.runs.events import Decided, OnEvent, ignore
+
+_FEWEST = 4  # rows of a batch: two pairs
+
+
+def verify_circuit(
+    circuit: Circuit,
+    inputs: CausalModel | Setting,
+    *,
+    instead: Elsewhere = None,
+    at_least: float = 0.95,
+    confidence: float = 0.99,
+    n: int = 1000,
+    controls: int = 20,
+    repeat: Repeat | None = None,
+    seed: int = 0,
+    on_event: OnEvent = ignore,
+) -> Verdict:
+    """Whether a circuit is sufficient: whether the network answers alike when all other edges carry something else.
+
+    The claim is that on a share of `at_least` of fresh pairs of an input and another the circuit's answer is the whole network's:
+    among pairs for which nothing kept gives another answer, and among the others. It `holds` when both are shown, and when no
+    control may reach the claim on the former: random circuits with as many edges, and the same search on a network whose weights
+    are shuffled (without `repeat` the same edges there). It is `refuted` when one of the two shares is shown to be less. Which
+    edges are shown to matter within the circuit, and what is left without it, is told beside that and decides nothing.
+
+    Args:
+        circuit: what is claimed.
+        inputs: a causal model whose inputs are the network's, to draw from; or a batch, in whose rows no search has looked.
+        instead: what other edges carry: None is what they carry for another input, drawn likewise; or `Mean(inputs)` or `Zero()`.
+        at_least: the share of answers that the circuit must keep.
+        confidence: of the verdict.
+        n: pairs; of a batch, at most half of its rows.
+        controls: how many random circuits.
+        repeat: the search that found the circuit, as a function of a graph and a seed, such as `found.repeat(size)`.
+        seed: of every random stream.
+        on_event: is told of progress.
+
+    Raises:
+        ClaimError: for values out of range.
+        NetworkError: when the inputs do not fit the network.
+    """
+    _check(circuit, inputs, at_least=at_least, confidence=confidence, n=n, controls=controls)
+    judged = Judged.of(circuit, Pairs.drawn(inputs, instead, n, seed))
+    evidence = (
+        *slices(judged, confidence=confidence, at_least=at_least),
+        random_circuits(circuit, judged, controls=controls, confidence=confidence, at_least=at_least, seed=seed),
+        shuffled_network(circuit, judged, repeat=repeat, confidence=confidence, at_least=at_least, seed=seed),
+        left_over(circuit, judged, confidence=confidence),
+        matters(found := minimality(circuit, judged.runs, Behaviour.of(judged.runs, "agreement"), confidence=confidence)),
+    )
+    status, reasons = decided(evidence, at_least=at_least)
+    on_event(Decided(status))
+    network, size = stream_of(circuit.graph).network.name, f"{len(circuit)} of {len(residual_edges(circuit.graph))} edges"
+    return Verdict(
+        status=status,
+        reasons=reasons,
+        evidence=evidence,
+        accuracy=None,
+        counterexample=judged.worst,
+        algorithm=size,
+        network=network,
+        variables=(),
+        sites=(),
+        at_least=at_least,
+        confidence=confidence,
+        seed=seed,
+        stated=f"with {size} of {network!r} kept and {_elsewhere(instead)} on all others, at least {at_least} of answers stay",
+        circuit=tuple(KeptEdge(*e.edge, e.effect.value) for e in found.effects),
+    )
+
+
+def _elsewhere(instead: Elsewhere) -> str:
+    return "what another input has" if instead is None else "a mean" if isinstance(instead, Mean) else "nothing"
+
+
+def _check(circuit: object, inputs: object, *, at_least: float, confidence: float, n: int, controls: int) -> None:
+    problems = [] if isinstance(circuit, Circuit) else [f"circuit must be a cm.Circuit; given {circuit!r}"]
+    if not isinstance(inputs, CausalModel):
+        try:
+            rows = rows_of(batched(inputs)[0])  # type: ignore[arg-type]
+            if rows < _FEWEST:
+                problems.append(f"inputs must be a causal model, or a batch of {_FEWEST} rows or more; given {rows}")
+        except (CommuteError, TypeError, AttributeError) as error:
+            problems.append(f"inputs must be a causal model to draw from, or a batch; given {type(inputs).__name__}: {error}")
+    for name, share in (("at_least", at_least), ("confidence", confidence)):
+        if not isinstance(share, (int, float)) or not 0 < share < 1:
+            problems.append(f"{name} must lie between 0 and 1; given {share!r}")
+    check(problems + not_counts(n=n, controls=controls), ClaimError, "the claim about a circuit")

@@ -1,0 +1,75 @@
+"""Measures of what of a network's answers is kept."""
+
+import numpy as np
+import pytest
+import torch
+from scipy.special import rel_entr, softmax
+from torch.testing import assert_close
+
+import commute as cm
+from commute.errors import NetworkError
+from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.graph import computation_graph, residual_edges
+from commute.models.circuits.runs import Runs
+from tests.models.circuits import nets
+
+GRAPH = computation_graph(nets.hooked(), nets.BASE)
+RUNS = Runs.of(GRAPH, nets.BASE, nets.OTHER)
+SOME = RUNS.scores([residual_edges(GRAPH)[::2], residual_edges(GRAPH)[::3]])
+WHOLE, NONE = RUNS.scores([residual_edges(GRAPH), []])
+ROWS = np.arange(5)
+
+
+def test_the_difference_is_that_of_two_scores():
+    answers, others = torch.tensor([1, 2, 3, 4, 5]), torch.tensor([0, 0, 0, 1, 1])
+    found = Behaviour.of(RUNS, answers=answers, others=others)(SOME)
+    assert_close(found, SOME[:, ROWS, answers] - SOME[:, ROWS, others])
+
+
+def test_answers_are_the_networks_and_others_what_it_says_with_nothing_kept():
+    behaviour = Behaviour.of(RUNS)
+    assert torch.equal(behaviour.answers, WHOLE.argmax(-1))
+    for row in range(5):
+        best, order = int(NONE[row].argmax()), WHOLE[row].argsort(descending=True)
+        assert int(behaviour.others[row]) == (int(order[1]) if best == int(order[0]) else best)
+    assert (behaviour.answers != behaviour.others).all()
+    same = Behaviour.of(Runs.of(GRAPH, nets.BASE, nets.BASE))
+    assert torch.equal(same.others, WHOLE.topk(2).indices[:, 1])
+
+
+def test_the_divergence_is_that_of_the_probabilities():
+    found = Behaviour.of(RUNS, "divergence")(SOME)
+    expected = -rel_entr(softmax(WHOLE.double().numpy(), -1), softmax(SOME.double().numpy(), -1)).sum(-1)
+    assert_close(found.double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-4)
+    assert_close(Behaviour.of(RUNS, "divergence")(WHOLE), torch.zeros(5))
+
+
+def test_agreement_is_with_the_network_and_accuracy_with_the_answers():
+    answers = torch.tensor([1, 2, 3, 4, 5])
+    assert torch.equal(Behaviour.of(RUNS, "agreement", answers=answers)(SOME), (SOME.argmax(-1) == WHOLE.argmax(-1)).float())
+    assert torch.equal(Behaviour.of(RUNS, "accuracy", answers=answers)(SOME), (SOME.argmax(-1) == answers).float())
+
+
+def test_the_rows_of_a_behaviour_can_be_taken():
+    rows = torch.tensor([4, 1])
+    for measure in ("logit difference", "divergence", "agreement", "accuracy"):
+        behaviour = Behaviour.of(RUNS, measure)
+        assert_close(behaviour.take(rows)(SOME[:, rows]), behaviour(SOME)[:, rows])
+
+
+def test_choices_that_there_are_not_are_told():
+    with pytest.raises(NetworkError, match="no measure 'logit diff'; did you mean 'logit difference'"):
+        Behaviour.of(RUNS, "logit diff")
+    with pytest.raises(NetworkError, match=r"answers must be choices \[batch\] of int64, here 5; given \[3\]"):
+        Behaviour.of(RUNS, answers=torch.tensor([1, 2, 3]))
+    with pytest.raises(NetworkError, match="others must be choices from 0 to 10; given 0 to 11"):
+        Behaviour.of(RUNS, others=torch.tensor([0, 11, 2, 3, 4]))
+
+
+def test_a_network_that_compares_a_number_has_two_choices():
+    net = cm.Network(nets.Hooked(), encode=nets.tokens_of, decode=lambda x: x[:, -1, 0] > 0)
+    runs = Runs.of(computation_graph(net, nets.BASE), nets.BASE, nets.OTHER)
+    assert runs.choices == (False, True)
+    behaviour = Behaviour.of(runs)
+    sign = torch.where(behaviour.answers == 1, 1.0, -1.0)
+    assert_close(behaviour(behaviour.whole), sign * WHOLE[:, 0], atol=1e-4, rtol=1e-4)

@@ -1,0 +1,154 @@
+"""Verdicts on circuits of networks that add up their inputs, of which it is known what any edges keep."""
+
+import numpy as np
+import pytest
+
+import commute as cm
+from commute.models.circuits.circuit import Circuit
+from commute.proofs.circuits.verifying import verify_circuit
+from commute.runs.events import Decided
+from tests.proofs.circuits import additive
+
+SIGNS = cm.Finite((-1.0, 1.0))
+WEIGHTS = [5, 4, 3, 0.3, 0.2, 0.1]  # the first three decide, whatever the others are
+MODEL = cm.CausalModel("signs", {f"x{i}": SIGNS for i in range(6)}, {"yes": lambda x0: x0 > 0})
+NODES = 40  # that hardly matter, beside three that do
+
+
+@pytest.fixture(scope="module")
+def graph():
+    return additive.graph(WEIGHTS)
+
+
+def circuit(graph, *places):
+    return Circuit(graph, additive.edges(*places))
+
+
+def verified(made, **options):
+    return cm.verify(made, MODEL, **{"n": 400, "controls": 4, **options})
+
+
+def slices(verdict):
+    return {e.name: e for e in verdict.slices}
+
+
+def test_what_is_enough_keeps_every_answer():
+    graph = additive.graph([5, 5, 5, *[0.05] * NODES])
+    model = cm.CausalModel("many signs", {f"x{i}": SIGNS for i in range(NODES + 3)}, {"yes": lambda x0: x0 > 0})
+    verdict = cm.verify(circuit(graph, 0, 1, 2), model, n=2000, controls=8)
+    assert all(e.count.correct == e.count.total for e in verdict.slices)
+    controls = {e.name: e for e in verdict.controls}
+    assert controls["random circuits"].passed
+    assert verdict.status == ("holds" if controls["re-initialised network"].passed else "inconclusive")
+    assert verdict.counterexample is None
+
+
+def test_a_circuit_that_lacks_an_edge_is_refuted(graph):
+    """Without x2 the answer is another where x0 and x1 differ and x2 is what decides: in a quarter of inputs, if x2 differs."""
+    verdict = verified(circuit(graph, 0, 1))
+    assert verdict.status == "refuted"
+    example = verdict.counterexample
+    base = [example.base[f"x{i}"] for i in range(6)]
+    assert np.sign(np.dot(base, WEIGHTS)) == (1 if example.expected["answer"] == "yes" else -1)
+    assert example.expected != example.answered
+    assert base[0] != base[1]
+    assert "elsewhere" in example.slice
+
+
+def test_the_shares_are_those_of_all_pairs(graph):
+    """By brute force over all inputs and others: with x0 alone kept."""
+    every = np.stack(np.meshgrid(*[[-1.0, 1.0]] * 6, indexing="ij"), -1).reshape(-1, 6) * WEIGHTS
+    whole = every.sum(1)
+    kept = every[:, None, :1].sum(-1) + every[None, :, 1:].sum(-1)
+    same, changed = (kept > 0) == (whole > 0)[:, None], (whole > 0)[:, None] != (whole > 0)[None]
+    found = slices(verified(circuit(graph, 0), n=4000))
+    assert found["changed"].lower < same[changed].mean() < found["changed"].upper
+    assert found["unchanged"].lower < same[~changed].mean() < found["unchanged"].upper
+    assert found["changed"].count.total + found["unchanged"].count.total == 4000
+
+
+def test_a_circuit_of_everything_says_nothing(graph):
+    verdict = verified(circuit(graph, *range(6)), n=2000)
+    assert verdict.status == "inconclusive"
+    assert any("random circuits" in reason and "says too little" in reason for reason in verdict.reasons)
+
+
+def test_too_few_pairs_are_inconclusive(graph):
+    verdict = verified(circuit(graph, 0, 1, 2), n=20)
+    assert verdict.status == "inconclusive"
+    assert any("more pairs are needed" in reason for reason in verdict.reasons)
+
+
+def test_nothing_can_be_told_where_nothing_changes():
+    graph = additive.graph([5, 0, 0])
+    always = cm.CausalModel("one sign", {"x0": cm.Finite((1.0,)), "x1": SIGNS, "x2": SIGNS}, {"yes": lambda x0: x0 > 0})
+    verdict = cm.verify(circuit(graph, 1), always, n=400, controls=2)
+    assert verdict.status == "inconclusive"
+    assert any("told from none" in reason for reason in verdict.reasons)
+
+
+def test_edges_that_matter_and_what_is_left_are_told(graph):
+    verdict = verified(circuit(graph, 0, 1, 2, 5), n=1000)
+    effects = {e.start: e.effect for e in verdict.circuit}
+    assert effects["p5"] == 0
+    assert all(effects[p] > 0.1 for p in ("p0", "p1", "p2"))
+    told = {e.name: e for e in verdict.diagnostics}
+    assert told["minimality"].lower == 0.75
+    assert "p5->logits" in told["minimality"].says
+    assert not told["all but the circuit"].warning
+    rest = {e.name: e for e in verified(circuit(graph, 3, 4), n=400).diagnostics}
+    assert rest["all but the circuit"].warning
+
+
+def test_what_others_carry_can_be_a_mean_or_nothing(graph):
+    rows = {f"x{i}": np.array([-1.0, 1.0]) for i in range(6)}
+    for instead in (cm.Zero(), cm.Mean(rows)):  # the mean of both signs is 0
+        verdict = verified(circuit(graph, 0, 1, 2), instead=instead)
+        assert slices(verdict)["changed"].count.correct == slices(verdict)["changed"].count.total
+    assert "nothing on all others" in verified(circuit(graph, 0), instead=cm.Zero(), n=50).stated
+
+
+def test_the_rows_of_a_batch_are_each_in_one_pair(graph):
+    rows = additive.columns(np.random.default_rng(0).standard_normal((101, 6)))
+    verdict = cm.verify(circuit(graph, 0), rows, n=1000, controls=2)
+    assert sum(e.count.total for e in verdict.slices) == 50
+
+
+def test_the_same_search_is_made_on_shuffled_weights(graph):
+    seen = []
+
+    def repeat(other, *, seed):
+        seen.append((other, seed))
+        return circuit(other, 0, 1)
+
+    verdict = verified(circuit(graph, 0, 1, 2), repeat=repeat, seed=3)
+    assert len(seen) == 1
+    assert seen[0][0] is not graph
+    assert seen[0][1] == 3
+    (control,) = (e for e in verdict.controls if e.name == "re-initialised network")
+    assert "what the same search finds" in control.says
+
+
+def test_the_same_seed_gives_the_same_verdict(graph):
+    made = circuit(graph, 0, 1)
+    assert verified(made).to_json() == verified(made).to_json() != verified(made, seed=1).to_json()
+
+
+def test_a_verdict_is_kept_and_shown(graph, tmp_path):
+    events = []
+    verdict = verified(circuit(graph, 0, 1), on_event=events.append)
+    assert events == [Decided("refuted")]
+    verdict.save(tmp_path)
+    assert cm.Verdict.load(tmp_path) == verdict
+    verdict.to_html(tmp_path / "page.html")
+    page = (tmp_path / "page.html").read_text()
+    assert "The circuit" in page
+    assert "The algorithm" not in page
+
+
+def test_what_does_not_fit_is_told_at_once(graph):
+    with pytest.raises(cm.CommuteError, match="3 problems") as raised:
+        verify_circuit(circuit(graph, 0), {"x0": [1.0]}, at_least=2.0, n=0)
+    assert "4 rows or more" in str(raised.value)
+    with pytest.raises(cm.CommuteError, match=r"must be a cm\.Circuit"):
+        verify_circuit(graph, MODEL)
