@@ -18,7 +18,7 @@ class Counterexample:
         read_out: the variable that was read out, if any: its source is the input in which the other variables were set first.
         matters: the inputs without which the pair would not fail, as `base.a` and `left.a`, or `source.a` where all variables
             have one source; None where that was not looked at.
-        of_models: whether it is one of two causal models, which no network replays.
+        of_models: whether it is one of two causal models, or of a circuit and its network, which `replay` does not carry out.
     """
 
     slice: str
@@ -48,11 +48,11 @@ class Counterexample:
     @property
     def summary(self) -> str:
         """The pair, what each side says and what matters, in a line."""
-        if self.of_models and isinstance(self.answered, Mapping):  # what its setting stands for
+        put = "".join(f", {v} from {shown(source)}" for v, source in self.sources.items())
+        if self.of_models and isinstance(self.answered, Mapping):  # what its setting stands for, or a circuit answers
             differs = [v for v in self.expected if self.expected[v] != self.answered.get(v)]
             stands, said = ({v: side.get(v) for v in differs} for side in (self.answered, self.expected))
-            return f"{self.slice}: {shown(self.base)} gives {shown(stands)}, not {shown(said)}"
-        put = "".join(f", {v} from {shown(source)}" for v, source in self.sources.items())
+            return f"{self.slice}: {shown(self.base)}{put} gives {shown(stands)}, not {shown(said)}"
         answered = shown(self.answered) if isinstance(self.answered, Mapping) else repr(self.answered)
         matters = "" if self.matters is None else f"; what matters: {', '.join(self.matters) or 'nothing by itself'}"
         says = f"the algorithm says {shown(self.expected)}, the network {answered}"

@@ -23,9 +23,9 @@ from commute.runs.files import write_atomically
 _SECTIONS: dict[str, tuple[str, Callable[[Verdict], object]]] = {
     "algorithm": ("The algorithm", lambda v: v.variables),
     "circuit": ("The circuit", lambda v: v.circuit),
-    "variables": ("Variables", lambda v: v.slices),
+    "variables": ("Variables", lambda v: v.slices and not v.circuit),
     "sites": ("IIA at each site", lambda v: v.sites),
-    "controls": ("Controls beside the claim", lambda v: v.accuracy),
+    "controls": ("Controls beside the claim", lambda v: v.accuracy or v.circuit),
     "curve": ("IIA by number of dims", lambda v: len(v.curve) > 1),
     "slices": ("Slices", lambda v: v.slices),
     "proofs": ("Proved", lambda v: v.proved),

@@ -68,7 +68,7 @@ def _row(verdict: Verdict, variables: tuple[str, ...]) -> Row:
     features = {v.name: v.feature for v in verdict.variables}
     accuracy = verdict.accuracy
     return Row(
-        " + ".join(variables) or "(left alone)",
+        " + ".join(variables) or ("the circuit" if verdict.circuit else "(left alone)"),
         tuple(dict.fromkeys(features[v] or "" for v in variables)),
         Count(sum(c.correct for c in counts), sum(c.total for c in counts)),
         next((e.count for e in slices if e.name == "changed"), None),

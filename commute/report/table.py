@@ -9,7 +9,7 @@ from commute.proofs.verdict import Verdict
 from commute.report.rows import rows
 
 COLOURS = {"holds": "green", "refuted": "red", "inconclusive": "yellow"}
-_NUMBERS = ("IIA", "changed pairs", "right settings", "status")  # columns that names give way to
+_NUMBERS = ("IIA", "changed pairs", "right settings", "answers kept", "status")  # columns that names give way to
 
 
 def show(verdict: Verdict, console: Console) -> None:
@@ -28,13 +28,16 @@ def show(verdict: Verdict, console: Console) -> None:
 def _table(verdict: Verdict) -> Table:
     table = Table(box=SIMPLE_HEAD, header_style="bold", pad_edge=False, collapse_padding=True)
     sampled = ("variable", "site", "IIA", "changed pairs", "best control", "status")
-    for name in sampled if verdict.accuracy else ("variable", "low-level variables", "right settings", "status"):
+    shown = ("", "answers kept", "status") if verdict.circuit else ("variable", "low-level variables", "right settings", "status")
+    for name in sampled if verdict.accuracy else shown:
         table.add_column(name, overflow="fold", no_wrap=name in _NUMBERS)
     for row in rows(verdict):
         told = row.rate(row.overall).replace(" [", "\n[")
         place = "\n".join(row.features).replace(", ", "\n") or "–"
         control = f"≤ {row.control.upper:.4f}\n{row.control.name}" if row.control else "–"
         changed = row.rate(row.changed).replace(" [", "\n[")
-        cells = (row.variables, place, told, changed, control) if verdict.accuracy else (row.variables, place, told)
+        cells: tuple[str, ...] = row.variables, place, told, changed, control
+        if not verdict.accuracy:
+            cells = (row.variables, told) if verdict.circuit else cells[:3]
         table.add_row(*(Text(cell) for cell in cells), Text(row.status, style=COLOURS[row.status]))
     return table

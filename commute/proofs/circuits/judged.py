@@ -89,12 +89,11 @@ class Judged:
         given, right = int(self.kept[row].argmax()), int(answers[row])
         if given == right:
             return None
-        elsewhere = "" if self.pairs.instead is not None else f" with {_setting(self.pairs.others, row)} elsewhere"
         labels = self.runs.choices
         return Counterexample(
-            f"the circuit{elsewhere}",
+            "the circuit",
             _setting(self.runs.batch, row),
-            {},
+            {"edges left out": _setting(self.pairs.others, row)} if self.pairs.instead is None else {},
             {"answer": labels[right]},
             {"answer": labels[given]},
             of_models=True,

@@ -52,7 +52,8 @@ def test_a_circuit_that_lacks_an_edge_is_refuted(graph):
     assert np.sign(np.dot(base, WEIGHTS)) == (1 if example.expected["answer"] == "yes" else -1)
     assert example.expected != example.answered
     assert base[0] != base[1]
-    assert "elsewhere" in example.slice
+    assert example.sources["edges left out"]["x2"] != base[2]
+    assert "edges left out from x0=" in str(verdict)
 
 
 def test_the_shares_are_those_of_all_pairs(graph):
