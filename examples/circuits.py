@@ -78,6 +78,8 @@ def main() -> int:
     options.add_argument("--folder", type=Path, help="of a transformer that adds modulo 113, with nets.py beside it")
     options.add_argument("--sequences", type=int, default=512, help="that induction is measured on")
     given = options.parse_args()
+    if given.sequences < 2:
+        options.error("--sequences must be at least 2")
     try:
         print(told(induction(given.sequences)))
         if given.folder is not None:

@@ -74,7 +74,7 @@ def test_the_readmes_verdicts_run(capsys):
 
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[6]
+    program = readme_blocks("python")[7]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
@@ -141,3 +141,10 @@ def test_the_readmes_proof_is_one(capsys, tmp_path, monkeypatch):
 def test_the_readmes_circuit_is_found_and_judged(capsys):
     exec(compile(readme_blocks("python")[5], "README.md", "exec"), {})
     assert capsys.readouterr().out == "holds\nrefuted\n"
+
+
+def test_the_readmes_known_circuit_is_proved_and_scrubbed(capsys, tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    exec(compile(readme_blocks("python")[6], "README.md", "exec"), {})
+    assert capsys.readouterr().out == "Circuit(7 of 26 edges, 8 nodes)\n1\n1.000 [0.995, 1.000]\n"
+    assert len((tmp_path / "circuit.txt").read_text().split()) == 7

@@ -31,6 +31,7 @@ _EVERY = 20.0  # seconds between writing what was proved so far
 @singledispatch
 def prove(
     algorithm: CausalModel,
+    /,
     network: Network,
     alignment: Alignment,
     *,

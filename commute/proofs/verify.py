@@ -20,6 +20,7 @@ from commute.runs.events import OnEvent, ignore
 @singledispatch
 def verify(
     algorithm: CausalModel,
+    /,
     network: Network,
     alignment: Alignment,
     *,

@@ -73,6 +73,14 @@ INTERCHANGE = Work(
     2021,
     _arxiv("2106.02997", booktitle="Advances in Neural Information Processing Systems", volume="34", pages="9574--9586"),
 )
+PATCHING = Work(
+    "goldowskydill2023localizing",
+    "misc",
+    ("Nicholas Goldowsky-Dill", "Chris MacLeod", "Lucas Sato", "Aryaman Arora"),
+    "Localizing Model Behavior with Path Patching",
+    2023,
+    _arxiv("2304.05969"),
+)
 DAS = Work(
     "geiger2024alignments",
     "inproceedings",
@@ -213,6 +221,9 @@ def cited(verdict: Verdict) -> dict[Work, list[str]]:
         found.setdefault(work, []).append(what)
 
     cite(ABSTRACTION, "causal abstraction")
+    if verdict.circuit:
+        cite(PATCHING, "exchanging what flows along edges")
+        cite(EXACT, "exact binomial bounds")
     if verdict.accuracy is None:
         return found
     cite(INTERCHANGE, "interchange interventions")

@@ -56,6 +56,18 @@ def _phi3():
     return tf.Phi3ForCausalLM(tf.Phi3Config(**_GROUPED, **_SPECIAL))
 
 
+def _phi():
+    return tf.PhiForCausalLM(tf.PhiConfig(**_SIZE, **_SPECIAL))
+
+
+def _cohere():
+    return tf.CohereForCausalLM(tf.CohereConfig(**_GROUPED, **_SPECIAL))
+
+
+def _gptj():  # its layers return tuples
+    return tf.GPTJForCausalLM(tf.GPTJConfig(n_embd=16, n_layer=2, n_head=4, rotary_dim=4, n_positions=64, n_inner=24, **_SPECIAL))
+
+
 def _opt():
     sizes = {"hidden_size": 16, "word_embed_proj_dim": 16, "ffn_dim": 24, "num_hidden_layers": 2, "num_attention_heads": 4}
     return tf.OPTForCausalLM(tf.OPTConfig(**sizes, max_position_embeddings=64, **_SPECIAL))
@@ -82,13 +94,14 @@ CAUSAL = {
 }
 ENCODERS = {"bert": _bert, "roberta": _roberta}
 FAMILIES = {**CAUSAL, **ENCODERS}
+SHARING = {"phi": _phi, "cohere": _cohere, "gptj": _gptj}  # decoders whose attention and hidden layer share a norm
 
 
 def model(family, seed=0):
     """A model of the family, with weights large enough that attention and positions matter."""
     with torch.random.fork_rng():
         torch.manual_seed(seed)
-        made = FAMILIES[family]()
+        made = (FAMILIES | SHARING)[family]()
         with torch.no_grad():
             for parameter in made.parameters():
                 parameter.add_(torch.randn_like(parameter) * 0.3)

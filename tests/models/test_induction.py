@@ -12,6 +12,7 @@ from click.testing import CliRunner
 from safetensors.torch import load_file
 
 import commute as cm
+from commute.errors import NetworkError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
@@ -64,6 +65,22 @@ def test_answers_are_what_followed_the_last_token_when_it_came_before(inputs):
     assert all(len(set(row[:8])) == 8 and sorted(row[:8]) == sorted(row[8:]) for row in rows)
     assert cm.zoo.induction_answers(inputs).tolist() == [row[row.index(row[-1]) + 1] for row in rows]
     assert {row.index(row[-1]) for row in rows} == set(range(8))
+
+
+def test_a_last_token_that_came_before_anywhere_decides_and_one_that_did_not_is_an_error(inputs):
+    rows = {v: x[:3].copy() for v, x in inputs.items()}
+    for v, token in {"t15": 50, "t9": 50, "t10": 51}.items():
+        rows[v][1] = token
+    assert cm.zoo.induction_answers(rows)[1] == 51
+    rows["t15"][2] = 60
+    with pytest.raises(NetworkError, match="in 1 of 3 sequences the last token did not come before.* row 2, which ends with 60"):
+        cm.zoo.induction_answers(rows)
+
+
+@pytest.mark.parametrize("n", [-1, 0, 2.5])
+def test_sequences_are_at_least_one(n):
+    with pytest.raises(NetworkError, match="n must be a whole number of at least 1"):
+        cm.zoo.induction_sequences(n, seed=0)
 
 
 def test_the_seed_decides_the_sequences():

@@ -11,7 +11,7 @@ from torch import Tensor
 from commute.alignments.circuits.passes import passed
 from commute.causal.batches import Column, rows_of
 from commute.errors import NetworkError
-from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.behaviour import SMOOTH, Behaviour
 from commute.models.circuits.graph import named, residual_edges
 from commute.models.circuits.ports import Writes
 from commute.models.circuits.runs import Runs
@@ -34,7 +34,7 @@ def attributions(runs: Runs, behaviour: Behaviour, *, steps: int, path: Path) ->
         steps: m.
         path: see above.
     """
-    if behaviour.measure not in ("logit difference", "divergence"):
+    if behaviour.measure not in SMOOTH:
         raise NetworkError(f"the {behaviour.measure} has no gradients to attribute by; take the logit difference, or patch edges")
     if behaviour.measure == "divergence" and steps == 1:
         raise NetworkError(

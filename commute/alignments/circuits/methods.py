@@ -1,6 +1,6 @@
 """Methods of searching a circuit: frozen dataclasses of options, each with a way to score edges."""
 
-from collections.abc import Iterable, Iterator, Mapping
+from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from itertools import islice
 from typing import Protocol, get_args, runtime_checkable
@@ -93,19 +93,21 @@ class NodePatching:
 
     def scores(self, runs: Runs, behaviour: Behaviour) -> Tensor:
         """See `SearchMethod`."""
-        writers = list(dict.fromkeys(u for u, _ in residual_edges(runs.graph)))
-        masks = (_without(runs, [e for e in runs.graph.out_edges(u) if e in runs.index]) for u in writers)
-        return _by_nodes(runs, dict(zip(writers, _lost(runs, behaviour, masks), strict=True)))
+        edges = residual_edges(runs.graph)
+        every = runs.mask(edges)
+        columns = {u: runs.index[u, v][1:] for u, v in edges}  # the writer and position of each node
+        masks = (_silenced(every, column) for column in columns.values())
+        return _by_nodes(runs, dict(zip(columns, _lost(runs, behaviour, masks), strict=True)))
 
 
 def _check(method: object, *problems: str, **counts: object) -> None:
     check([p for p in problems if p] + not_counts(**counts), AlignmentError, type(method).__name__)
 
 
-def _without(runs: Runs, edges: Iterable[tuple[str, str]]) -> Tensor:
-    mask = runs.stream.edges[..., None].repeat(1, 1, len(runs.places))
-    for edge in edges:
-        mask[runs.index[edge]] = False
+def _silenced(mask: Tensor, column: tuple[int, int]) -> Tensor:
+    """A mask without the edges of a writer at a position."""
+    mask = mask.clone()
+    mask[:, *column] = False
     return mask
 
 

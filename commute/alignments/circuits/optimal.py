@@ -2,7 +2,7 @@
 
 from dataclasses import dataclass
 from math import inf
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any
 
 import torch
 from torch import Tensor
@@ -10,11 +10,12 @@ from torch import Tensor
 from commute.alignments.options import as_plain
 from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
-from commute.errors import AlignmentError, check, not_counts
+from commute.errors import AlignmentError, CommuteError, check, not_counts
 from commute.models.ablations import Mean
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.runs import Runs
 from commute.models.hooks import undisturbed
+from commute.runs.seeds import plain_seed
 from commute.runs.seeds import stream as seeded
 
 if TYPE_CHECKING:
@@ -42,17 +43,18 @@ class OptimalAblation:
 
     def __post_init__(self) -> None:
         as_plain(self)
-        low = not_counts(steps=self.steps, batch=self.batch)
-        if not isinstance(self.learning_rate, (int, float)) or not 0 < self.learning_rate < inf:
-            low.append(f"learning_rate must be a number above 0; given {self.learning_rate!r}")
-        check(low, AlignmentError, "OptimalAblation")
+        rate = self.learning_rate
+        good = isinstance(rate, (int, float)) and not isinstance(rate, bool) and 0 < rate < inf
+        problems = not_counts(steps=self.steps, batch=self.batch) + not_seed(self.seed)
+        problems += [] if good else [f"learning_rate must be a number above 0; given {rate!r}"]
+        check(problems, AlignmentError, "OptimalAblation")
 
     def constants(self, graph: "nx.DiGraph[str]", inputs: Setting) -> Tensor:
         """What each writer is replaced by, [writers, 1, …, width]; the axes between are of length 1.
 
         Args:
             graph: the computation graph.
-            inputs: to train on.
+            inputs: to train on; prompts of one length.
         """
         runs = Runs.of(graph, inputs, Mean(inputs))
         stream, n = runs.stream, rows_of(runs.batch)
@@ -82,3 +84,12 @@ def with_constants(graph: "nx.DiGraph[str]", inputs: Setting, constants: Tensor)
     """Runs in which edges that are left out carry constants."""
     runs = Runs.of(graph, inputs, Mean(inputs))
     return Runs(graph, runs.batch, constants.expand_as(runs.instead))
+
+
+def not_seed(seed: Any) -> list[str]:
+    """Say that something is no seed."""
+    try:
+        plain_seed(seed)
+    except CommuteError as error:
+        return [str(error)]
+    return []

@@ -16,6 +16,7 @@ from commute.models.hooks import Visit, undisturbed
 from commute.models.sites import Tap
 
 _SPAN = 1e-3  # of the longest vector, by which one that a writer is to add may miss all that it can add
+_ROUNDINGS = 8  # of what it adds of itself, by which it may miss that also
 
 
 @dataclass(frozen=True, eq=False)
@@ -92,7 +93,8 @@ def passed(stream: Stream, batch: Batch, instead: Tensor, shares: Tensor, moved:
             return None
         own = writes.of(laid, laid.shape[:-1])  # [writers, runs, batch, …, width]
         change = gone * (instead[start : start + len(own), None] - own)
-        return value + _value_of(writes, change.flatten(1, 2), laid.shape[-1]).reshape(value.shape)
+        least = _ROUNDINGS * torch.finfo(own.dtype).eps * float(own.abs().amax())
+        return value + _value_of(writes, change.flatten(1, 2), laid.shape[-1], least).reshape(value.shape)
 
     def see(entry: Tap, x: Tensor) -> None:
         entries[entry] = x.detach().reshape(*places, -1)
@@ -112,19 +114,23 @@ def passed(stream: Stream, batch: Batch, instead: Tensor, shares: Tensor, moved:
     return Pass(stream, output, places, torch.cat(written), entries, held)
 
 
-def _value_of(writes: Writes, added: Tensor, width: int) -> Tensor:
-    """The value [batch, …, width] with which nodes add [node, batch, …, width]: the shortest, by a pseudo-inverse of weights."""
+def _value_of(writes: Writes, added: Tensor, width: int, least: float) -> Tensor:
+    """The value [batch, …, width] with which nodes add [node, batch, …, width]: the shortest, by a pseudo-inverse of weights.
+
+    It may miss what is to be added by `least`, to which that is rounded.
+    """
     if writes.weight is None:
         return added[0]
-    weight = writes.weight.to(added)
-    parts = torch.einsum("n...w,nwp->n...p", added, torch.linalg.pinv(weight))
-    missed = torch.einsum("n...p,npw->n...w", parts, weight) - added
-    if float(missed.abs().amax()) > _SPAN * float(added.abs().amax()):
+    wide = torch.promote_types(added.dtype, torch.float32)  # there is no pseudo-inverse in half precision
+    weight, to_add = writes.weight.to(added).to(wide), added.to(wide)
+    parts = torch.einsum("n...w,nwp->n...p", to_add, torch.linalg.pinv(weight))
+    missed = torch.einsum("n...p,npw->n...w", parts, weight) - to_add
+    if float(missed.abs().amax()) > max(_SPAN * float(to_add.abs().amax()), least):
         raise NetworkError(
             f"what {writes.nodes[0]} and its like are to add instead is nothing that they could add by their own weights, so "
             "there is no path of activations to it; attribute along inputs, or ablate by other inputs"
         )
-    laid = parts.movedim(0, -2).flatten(-2)  # [batch, …, node and part]
+    laid = parts.to(added).movedim(0, -2).flatten(-2)  # [batch, …, node and part]
     if writes.columns is None:
         return laid
     value = laid.new_zeros(*laid.shape[:-1], width)

@@ -43,7 +43,7 @@ class GreedyPruning:
     def scores(self, runs: Runs, behaviour: Behaviour) -> Tensor:
         """See `SearchMethod`: [edges, 1]."""
         order = [e for node in reversed(list(runs.graph)) for e in reversed(list(runs.graph.in_edges(node))) if e in runs.index]
-        kept = runs.stream.edges[..., None].repeat(1, 1, len(runs.places))
+        kept = runs.mask(order)
         value = float(behaviour(behaviour.whole).mean())
         lost: dict[Edge, float] = {}
         width = 1

@@ -41,13 +41,29 @@ def best_circuit(graph: "nx.DiGraph[str]", scores: Tensor, rank: Rank, size: int
     whole, best = Circuit(graph, edges), [edges[i] for i in best_first(scores, rank)]
     found = pruned(whole, best[:size])
     if not found:
-        least = bisect_left(range(len(edges)), x=True, key=lambda n: bool(pruned(whole, best[:n])))
+        least = _least(whole, best, 1)
         raise NetworkError(f"no path to the output is among the {size} best edges; the least size with one is {least}")
     return Circuit(graph, found)
 
 
+def least_circuit(graph: "nx.DiGraph[str]", scores: Tensor, rank: Rank, edges: int) -> Circuit:
+    """The circuit of as few of the best edges as leave so many on paths; of all edges where there are fewer."""
+    every = residual_edges(graph)
+    whole, best = Circuit(graph, every), [every[i] for i in best_first(scores, rank)]
+    return Circuit(graph, pruned(whole, best[: _least(whole, best, edges)]))
+
+
+def _least(whole: Circuit, best: Sequence[Edge], edges: int) -> int:
+    """How many of the best edges leave so many on paths; more of them never leave fewer."""
+    return bisect_left(range(len(best)), edges, key=lambda n: len(pruned(whole, best[:n])))
+
+
 def faithfulness(runs: Runs, behaviour: Behaviour, scores: Tensor, rank: Rank, sizes: Sequence[int]) -> "pd.DataFrame":
-    """The curve of a `CircuitSearch`, of circuits by some scores [edges] on the inputs of some runs."""
+    """The curve of a `CircuitSearch`, of circuits by some scores [edges] on the inputs of some runs.
+
+    Its column `faithfulness` is the value of what `commute.circuits.faithfulness` measures of one circuit with bounds: the same
+    definition, of fewer guarantees, since circuits are compared here and one of them is then judged on fresh inputs.
+    """
     import pandas as pd
 
     edges, order = residual_edges(runs.graph), best_first(scores, rank)

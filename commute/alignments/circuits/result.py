@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING
 import torch
 from torch import Tensor
 
-from commute.alignments.circuits.ranking import best_circuit, best_first
+from commute.alignments.circuits.ranking import best_circuit, best_first, least_circuit
 from commute.alignments.circuits.task import Task
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges
@@ -28,12 +28,12 @@ class CircuitSearch:
         by_row: each input's score of each edge, [edges, rows], or [edges, 1] where inputs are not scored one by one.
         curve: a row for each size, of circuits judged on inputs that were not searched on. Columns: `size`; `edges`, those of
             them on a path; `measure`, its mean; `faithfulness`, (m(circuit) - m(none)) / (m(whole) - m(none)) of these means
-            (2403.19647), which is 1 for the whole network and may be larger.
+            (2403.19647), which is 1 for the whole network and may be larger, and NaN where m(whole) is m(none).
         stability: how much circuits depend on chance (2510.00845), a row for each size and source of it. Columns: `over`, other
-            draws of the inputs searched on with replacement (`rows`), or whole searches with other seeds, which draw other
-            inputs to search and to judge on (`seeds`); `size`; `searches`, how many; `jaccard`, edges in both of two circuits
-            among those in either, before pruning, the mean over pairs of searches; `faithfulness`, its mean over searches, and
-            `deviation`, its standard deviation, for `seeds`.
+            draws of the inputs searched on with replacement (`rows`), or whole searches with other seeds, which split the same
+            inputs otherwise, so that what two of them search on overlaps (`seeds`); `size`; `searches`, how many; `jaccard`,
+            edges in both of two circuits among those in either, before pruning, the mean over pairs of searches;
+            `faithfulness`, its mean over searches, and `deviation`, its standard deviation, for `seeds`.
     """
 
     task: Task
@@ -64,11 +64,19 @@ class CircuitSearch:
         return best_circuit(self.graph, self.scores, self.task.rank, size)
 
     def repeat(self, size: int) -> "Callable[..., Circuit]":
-        """The same search for a circuit of some size as a function of another `graph` and `seed`, as controls need it."""
+        """The same search as a function of another `graph` and `seed`, as controls need it.
+
+        It takes as many of the best edges there as leave no fewer on paths than this search's `circuit(size)` has, if there are
+        so many.
+
+        Raises:
+            NetworkError: when this search has no circuit of the size.
+        """
+        edges = len(self.circuit(size))
 
         def again(graph: "nx.DiGraph[str]", *, seed: int) -> Circuit:
             by_row = replace(self.task, graph=graph).scored(seed)
-            return best_circuit(graph, by_row.mean(1), self.task.rank, size)
+            return least_circuit(graph, by_row.mean(1), self.task.rank, edges)
 
         return again
 

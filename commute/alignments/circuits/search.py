@@ -1,8 +1,9 @@
 """Searching a computation graph for a circuit."""
 
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, Any, get_args
+from typing import TYPE_CHECKING, Any
 
+from commute.alignments.circuits.given import check_lengths, not_data, not_options
 from commute.alignments.circuits.methods import EdgeAttribution, SearchMethod
 from commute.alignments.circuits.optimal import OptimalAblation
 from commute.alignments.circuits.ranking import Rank
@@ -11,7 +12,7 @@ from commute.alignments.circuits.stability import frame, over_rows, over_seeds
 from commute.alignments.circuits.task import Task
 from commute.causal.batches import as_column, rows_of
 from commute.causal.interventions import Setting
-from commute.errors import AlignmentError, check, not_counts, unknown
+from commute.errors import AlignmentError, check
 from commute.models.circuits.behaviour import Measure
 from commute.models.circuits.graph import residual_edges, stream_of
 from commute.models.circuits.runs import Instead
@@ -43,37 +44,43 @@ def search_circuit(
 ) -> CircuitSearch:
     """Score the edges of a network, and judge circuits of the best of them on other inputs.
 
+    Prompts need one length, or as many tokens as the inputs that they are given row by row instead.
+
     Args:
         graph: from `computation_graph`.
         inputs: a batch. A part is searched on, the rest judged on; equal inputs are in one part.
         instead: what edges that are left out carry: other inputs row by row, `Resample(inputs)`, `Mean(inputs)`, `Zero()`, or
-            `OptimalAblation()`, trained on the inputs searched on.
+            `OptimalAblation()`, trained on the inputs searched on. Of a `Resample` or `Mean`, inputs that are among those of one
+            part serve that part alone, and all others both. Given row by row they stay with their rows, whatever they are.
         method: how edges are scored; `EdgeAttribution(steps=5)` by default.
-        measure: of the behaviour, see `Behaviour`; methods by gradients need "logit difference" or "divergence".
+        measure: of the behaviour, see `Behaviour`; methods by gradients need one that has them.
         answers: the right label for each input; None is what the whole network says.
         others: the label that each is held against in the logit difference; None is what the network says when nothing is kept.
         rank: see `CircuitSearch`.
         n: inputs to search on; half of them by default.
         sizes: of the circuits judged; by default ten shares of the edges, from a thousandth to all.
-        seeds: whole searches, each on other inputs, to see how much chance decides; the scores are those of the first.
-        resamples: draws of the inputs searched on, with replacement, for the same purpose; they cost no runs.
+        seeds: whole searches, to see how much chance decides, each on a random part of the same inputs, so that two of them share
+            some; the scores are those of the first.
+        resamples: draws of the inputs searched on, with replacement, for the same purpose; they cost no runs. 0 is none.
         seed: of all that is drawn.
 
     Raises:
-        AlignmentError: listing what is wrong with the options.
-        NetworkError: when the graph, the inputs and what is carried instead do not fit.
+        AlignmentError: listing what is wrong with what is given.
+        NetworkError: when the graph, the inputs and what is carried instead do not fit, and when no edge makes a difference.
     """
     stream_of(graph)
-    batch, _ = batched(inputs)
     edges = len(residual_edges(graph))
-    sizes = sorted({max(1, round(share * edges)) for share in SHARES}) if sizes is None else list(sizes)
     method = EdgeAttribution() if method is None else method
-    n = max(1, rows_of(batch) // 2) if n is None else n
-    problems = _misfits(method, rank, sizes, edges) + not_counts(n=n, seeds=seeds)
-    if resamples != 0:
-        problems += not_counts(resamples=resamples)
+    given = {name: x for name, x in (("answers", answers), ("others", others)) if x is not None}
+    problems = not_options(
+        method, measure, rank, sizes=sizes, edges=edges, n=n, seeds=seeds, resamples=resamples, seed=seed
+    ) + not_data(inputs, instead, given)
     check(problems, AlignmentError, "the search of a circuit")
-    labels = {k: as_column(x) for k, x in (("answers", answers), ("others", others)) if x is not None}
+    batch, _ = batched(inputs)
+    check_lengths(graph, batch, instead)
+    n = max(1, rows_of(batch) // 2) if n is None else n
+    sizes = sorted({max(1, round(share * edges)) for share in SHARES}) if sizes is None else list(sizes)
+    labels = {name: as_column(x) for name, x in given.items()}
     task = Task(graph, batch, instead, labels, method, measure, rank, n, tuple(sizes))
     seed = plain_seed(seed)
     drawn = seeded(seed, "circuits", "seeds").integers(2**31, size=seeds - 1).tolist()
@@ -81,14 +88,3 @@ def search_circuit(
     by_row, curve = found[0]
     tables = [*over_rows(by_row, rank, sizes, resamples, seed), *over_seeds(found, rank, sizes)]
     return CircuitSearch(task, seed, by_row, curve, frame(tables))
-
-
-def _misfits(method: object, rank: object, sizes: Sequence[int], edges: int) -> list[str]:
-    problems = []
-    if not isinstance(method, SearchMethod):
-        problems.append(f"method must be one of searching circuits, such as EdgeAttribution(); given {method!r}")
-    if rank not in get_args(Rank):
-        problems.append(unknown("rank", rank, get_args(Rank)))
-    if not sizes or not_counts(**{str(x): x for x in sizes}) or max(sizes) > edges:
-        problems.append(f"sizes must be whole numbers from 1 to the {edges} edges of the graph; given {list(sizes)}")
-    return problems

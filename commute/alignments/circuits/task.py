@@ -1,22 +1,20 @@
 """One search of a circuit: scores from a part of the inputs, and a curve on the rest."""
 
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import TYPE_CHECKING
 
-import numpy as np
+import torch
 from torch import Tensor
 
 from commute.alignments.circuits.methods import SearchMethod
 from commute.alignments.circuits.optimal import OptimalAblation, with_constants
+from commute.alignments.circuits.parts import of_rows, split
 from commute.alignments.circuits.ranking import Rank, faithfulness
-from commute.causal.batches import Batch, Column, take
-from commute.errors import AlignmentError
-from commute.models.ablations import Mean, Resample, Zero
+from commute.causal.batches import Batch, Column, rows_of, take
+from commute.errors import NetworkError
 from commute.models.circuits.behaviour import Behaviour, Measure
 from commute.models.circuits.runs import Instead, Runs
-from commute.models.rows import batched, kinds_of
-from commute.runs.seeds import stream as seeded
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -52,7 +50,10 @@ class Task:
 
     def _scored(self, rows: Column, instead: Instead | Tensor, seed: int) -> Tensor:
         runs = self._runs(rows, instead, seed, "search")
-        return self.method.scores(runs, self._behaviour(runs, rows))
+        behaviour = self._behaviour(runs, rows)
+        by_row = self.method.scores(runs, behaviour)
+        _check_telling(by_row, runs, behaviour)
+        return by_row
 
     def _trained(self, rows: Column) -> Instead | Tensor:
         """What edges carry instead, or constants for it trained on some rows."""
@@ -64,34 +65,36 @@ class Task:
         batch = take(self.batch, rows)
         if isinstance(instead, Tensor):
             return with_constants(self.graph, batch, instead)
-        return Runs.of(self.graph, batch, _of_rows(instead, rows, seed, purpose))
+        return Runs.of(self.graph, batch, of_rows(instead, self.batch, rows, seed, purpose))
 
     def _behaviour(self, runs: Runs, rows: Column) -> Behaviour:
         chosen = {k: runs.readout.choices(labels[rows]) for k, labels in self.labels.items()}
         return Behaviour.of(runs, self.measure, answers=chosen.get("answers"), others=chosen.get("others"))
 
 
-def split(batch: Batch, n: int, seed: int) -> tuple[Column, Column]:
-    """The rows to search on and those to judge on, no input in both.
+def _check_telling(by_row: Tensor, runs: Runs, behaviour: Behaviour) -> None:
+    """Check that scores tell edges apart.
 
     Raises:
-        AlignmentError: when all inputs are equal, or none is left to judge on.
+        NetworkError: when some are not finite or all are 0, saying why.
     """
-    _, kinds = kinds_of(batch)
-    order = seeded(seed, "circuits", "split").permutation(int(kinds.max()) + 1)
-    place = np.argsort(order)[kinds]  # of each row's kind in the order
-    counts = np.bincount(place)
-    taken = int(np.searchsorted(np.cumsum(counts), n)) + 1
-    if taken >= len(counts):
-        raise AlignmentError(
-            f"of {len(counts)} different inputs {taken} make up the {n} rows to search on, so none is left to judge on; give more"
+    scores, measure = by_row.mean(1), behaviour.measure
+    wrong = int((~scores.isfinite()).sum())
+    if wrong:
+        inputs = int(behaviour(behaviour.whole).isfinite().sum())
+        raise NetworkError(
+            f"{wrong} of {len(scores)} edges have scores that are not finite; the {measure} of the whole network is finite on "
+            f"{inputs} of {rows_of(runs.batch)} inputs; take another measure or method"
         )
-    return np.flatnonzero(place < taken), np.flatnonzero(place >= taken)
-
-
-def _of_rows(instead: Instead, rows: Column, seed: int, purpose: str) -> Instead:
-    """What edges of some rows carry; a sample of inputs is drawn anew for each purpose."""
-    if isinstance(instead, Resample):
-        draws = seeded(seed, "circuits", "resample", purpose, str(instead.seed))
-        return replace(instead, seed=int(draws.integers(2**31)))
-    return instead if isinstance(instead, (Mean, Zero)) else take(batched(instead)[0], rows)
+    if scores.any():
+        return
+    values = behaviour(torch.stack([behaviour.whole, runs.scores([()])[0]]))
+    if measure == "logit difference" and torch.equal(behaviour.answers, behaviour.others):
+        why = "each answer is held against itself; give wrong answers as others"
+    elif torch.equal(values[0], values[1]):
+        why = "it is the same with nothing kept; let edges carry something else, or take another measure"
+    else:
+        why = "it changes where all edges are left out; take a measure with gradients, or another method"
+    raise NetworkError(
+        f"every edge scores 0 by the {measure} on {rows_of(runs.batch)} inputs, so none is better than another: {why}"
+    )

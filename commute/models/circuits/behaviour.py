@@ -1,17 +1,23 @@
 """Behaviours: what of a network's answers a circuit is to keep, as a number for each input."""
 
 from collections.abc import Callable
-from dataclasses import dataclass
-from typing import Literal, get_args
+from dataclasses import dataclass, replace
+from typing import TYPE_CHECKING, Literal, get_args
 
+import numpy as np
 import torch
 from torch import Tensor
 
+from commute.causal.batches import Batch, rows_of, take
 from commute.errors import NetworkError, check, unknown
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
 
-Measure = Literal["logit difference", "divergence", "agreement", "accuracy"]
+if TYPE_CHECKING:
+    import networkx as nx
+
+Measure = Literal["logit difference", "log probability", "divergence", "agreement", "accuracy"]
+SMOOTH: tuple[Measure, ...] = ("logit difference", "log probability", "divergence")  # the measures that have gradients
 
 
 @dataclass(frozen=True, eq=False)
@@ -19,15 +25,20 @@ class Behaviour:
     """A measure of scores, larger where more of the network's behaviour is kept.
 
     Attributes:
-        measure: "logit difference": the score of the answer less that of the other answer; "divergence": minus the
-            Kullback-Leibler divergence of the choices' probabilities from the whole network's, in nats; "agreement": 1 where the
-            choice is the whole network's; "accuracy": 1 where it is the answer. The first two have gradients.
+        measure: "logit difference": the score of the answer less that of the other answer; "log probability": that of the
+            answer among the choices, in nats; "divergence": minus the Kullback-Leibler divergence of the choices' probabilities
+            from the whole network's, in nats; "agreement": 1 where the choice is the whole network's; "accuracy": 1 where it is
+            the answer. The first three have gradients.
+        graph: of the network.
+        batch: the inputs.
         whole: the scores of the whole network, [batch, choices].
         answers: the choice that is right for each input, [batch] of int64.
         others: the choice that it is held against, [batch] of int64.
     """
 
     measure: Measure
+    graph: "nx.DiGraph[str]"
+    batch: Batch
     whole: Tensor
     answers: Tensor
     others: Tensor
@@ -55,7 +66,7 @@ class Behaviour:
         best = none.argmax(-1)
         second = whole.scatter(1, right[:, None], -torch.inf).argmax(-1)
         other = torch.where(best == right, second, best) if others is None else others.to(whole.device)
-        return cls(measure, whole, right, other)
+        return cls(measure, runs.graph, runs.batch, whole, right, other)
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The measure of scores [..., batch, choices], for each input, [..., batch]."""
@@ -63,7 +74,23 @@ class Behaviour:
 
     def take(self, rows: Tensor) -> "Behaviour":
         """The behaviour on some of the inputs."""
-        return Behaviour(self.measure, self.whole[rows], self.answers[rows], self.others[rows])
+        batch = take(self.batch, rows.cpu().numpy())
+        return replace(self, batch=batch, whole=self.whole[rows], answers=self.answers[rows], others=self.others[rows])
+
+    def misfits(self, runs: Runs) -> list[str]:
+        """Why this is not the behaviour of the inputs of some runs, if it is not."""
+        rows, own = rows_of(runs.batch), rows_of(self.batch)
+        if self.graph is not runs.graph:
+            return ["the behaviour is of another computation graph than the runs; take it from these runs"]
+        if rows != own:
+            return [f"the behaviour is that of {own} rows and the runs have {rows}; take it from these runs"]
+        if not _equal(self.batch, runs.batch):
+            return ["the behaviour is that of other inputs than the runs have; take it from these runs"]
+        return []
+
+
+def _equal(first: Batch, second: Batch) -> bool:
+    return first.keys() == second.keys() and all(x is second[v] or np.array_equal(x, second[v]) for v, x in first.items())
 
 
 def _misfits(name: str, choices: Tensor, whole: Tensor) -> list[str]:
@@ -83,6 +110,10 @@ def _difference(behaviour: Behaviour, scores: Tensor) -> Tensor:
     return _chosen(scores, behaviour.answers) - _chosen(scores, behaviour.others)
 
 
+def _log_probability(behaviour: Behaviour, scores: Tensor) -> Tensor:
+    return _chosen(scores.log_softmax(-1), behaviour.answers)
+
+
 def _divergence(behaviour: Behaviour, scores: Tensor) -> Tensor:
     whole = behaviour.whole.log_softmax(-1)
     return -(whole.exp() * (whole - scores.log_softmax(-1))).sum(-1)
@@ -98,6 +129,7 @@ def _accuracy(behaviour: Behaviour, scores: Tensor) -> Tensor:
 
 _MEASURES: dict[str, Callable[[Behaviour, Tensor], Tensor]] = {
     "logit difference": _difference,
+    "log probability": _log_probability,
     "divergence": _divergence,
     "agreement": _agreement,
     "accuracy": _accuracy,

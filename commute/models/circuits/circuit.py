@@ -8,6 +8,7 @@ import networkx as nx
 
 from commute.errors import NetworkError, check, unknown
 from commute.models.circuits.drawing import draw
+from commute.models.circuits.ends import ends_of
 from commute.models.circuits.graph import Edge, residual_edges, stream_of
 
 if TYPE_CHECKING:
@@ -37,13 +38,16 @@ class Circuit:
     edges: tuple[Edge, ...] = field(init=False)
 
     def __post_init__(self) -> None:
+        if isinstance(self.keep, Circuit) or not isinstance(self.keep, Iterable):
+            raise NetworkError(f"a circuit keeps a list of edges or of nodes; given {self.keep!r}")
         keep = [self.keep] if isinstance(self.keep, str) else list(self.keep)
         edges = edges_of(self.graph, keep)
         object.__setattr__(self, "keep", tuple(keep))
         object.__setattr__(self, "edges", edges)
         if not self.flowing(edges):
+            ends = ", ".join(ends_of(self.graph))
             raise NetworkError(
-                f"no path of the {len(edges)} edges kept leads from what the network is given to {', '.join(self._ends())}, so "
+                f"no path of the {len(edges)} edges kept leads from what the network is given to {ends}, so "
                 "the circuit does not act on the output at all"
             )
 
@@ -75,17 +79,14 @@ class Circuit:
         return draw(self.edges, weights, ax)
 
     def flowing(self, edges: Collection[Edge]) -> set[str]:
-        """The nodes on paths of some edges from nodes that read nothing to nodes that are not read."""
+        """The nodes on paths of some edges from nodes that read nothing to those that the answer is read of."""
         part: nx.DiGraph[str] = nx.DiGraph(edges)
         part.add_edges_from((u, v) for u, v, internal in self.graph.edges(data="internal", default=False) if internal)
         starts = [node for node in part if not self.graph.in_degree(node)]
-        ends = [node for node in part if node in self._ends()]
+        ends = [node for node in ends_of(self.graph) if node in part]
         after = set(starts).union(*(nx.descendants(part, node) for node in starts))
         before = set(ends).union(*(nx.ancestors(part, node) for node in ends))
         return after & before
-
-    def _ends(self) -> list[str]:
-        return [node for node in self.graph if not self.graph.out_degree(node)]
 
 
 def edges_of(graph: "nx.DiGraph[str]", keep: Iterable[Any]) -> tuple[Edge, ...]:
@@ -106,9 +107,10 @@ def edges_of(graph: "nx.DiGraph[str]", keep: Iterable[Any]) -> tuple[Edge, ...]:
         check(wrong[:_MANY], NetworkError, "a circuit")
         held = {*nodes, *(u for u, v, internal in graph.edges(data="internal", default=False) if internal and v in nodes)}
         return tuple((u, v) for u, v in every if u in held and v in held)
-    chosen = dict.fromkeys(tuple(x) for x in pairs if isinstance(x, (tuple, list)))
+    fit = [isinstance(x, (tuple, list)) and all(isinstance(node, str) for node in x) for x in pairs]
+    chosen = dict.fromkeys(tuple(x) for x, good in zip(pairs, fit, strict=True) if good)
     there = set(every)
-    wrong = [f"an edge is a pair of nodes or 'm0->logits'; given {x!r}" for x in pairs if not isinstance(x, (tuple, list))]
+    wrong = [f"an edge is a pair of nodes or 'm0->logits'; given {x!r}" for x, good in zip(pairs, fit, strict=True) if not good]
     wrong += [_missing(graph, x, every) for x in chosen if x not in there]
     check(wrong[:_MANY], NetworkError, "a circuit")
     return tuple(edge for edge in every if edge in chosen)

@@ -24,8 +24,13 @@ def write_circuit(what: Circuit | Scored, path: str | Path) -> None:
     of a circuit, or all with a tab and their score after them.
 
     Raises:
-        NetworkError: for other endings, and for what a format cannot hold.
+        NetworkError: for other endings, for what is neither a circuit nor scores, and for what a format cannot hold.
     """
+    if not isinstance(what, Circuit | Scored):
+        raise NetworkError(
+            f"what is written is a cm.Circuit or a Scored; given {what!r}; of what a search found, write "
+            "found.circuit(size) or Scored(found.graph, found.scores)"
+        )
     scored = Scored(what.graph, keep=what.edges) if isinstance(what, Circuit) else what
     _format(path).write(scored, Path(path))
 
@@ -33,7 +38,8 @@ def write_circuit(what: Circuit | Scored, path: str | Path) -> None:
 def read_circuit(graph: "nx.DiGraph[str]", path: str | Path) -> Scored:
     """Read what `write_circuit` or another tool wrote of a graph's edges. Nothing in the file is run.
 
-    A file of scores, and one of the MIB circuit track, must name every edge of the graph and no other.
+    A file of scores, and one of the MIB circuit track, must name every edge of the graph and no other. Where a file of that track
+    has scores and keeps every edge, as scores alone are written there, no circuit is read: `keep` is None.
 
     Raises:
         NetworkError: for files that are not of their format or of another graph, naming what differs.
@@ -56,7 +62,10 @@ def _write_list(scored: Scored, path: Path) -> None:
 
 
 def _read_list(graph: "nx.DiGraph[str]", path: Path) -> Scored:
-    lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    try:
+        lines = [line.strip() for line in path.read_text(encoding="utf-8").splitlines()]
+    except UnicodeDecodeError as error:
+        raise NetworkError(f"the file {path.name} is not text in UTF-8: {error}") from error
     found: dict[str, float | None] = {}
     problems: list[str] = []
     for number, line in enumerate(lines, 1):

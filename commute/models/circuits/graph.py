@@ -6,17 +6,19 @@ from typing import Any
 import networkx as nx
 import numpy as np
 
-from commute.causal.batches import Batch, rows_of, take
+from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import NetworkError
 from commute.models.circuits.layouts import ports
+from commute.models.circuits.linking import linked
 from commute.models.circuits.ports import Reads, Writes
-from commute.models.circuits.stream import Stream
+from commute.models.circuits.stream import Stream, inside
 from commute.models.network import Network
 from commute.models.rows import batched
 
 Edge = tuple[str, str]
 REST = "*"  # the positions that are not named
+_FEW = 2  # inputs that are run to see what passes between modules
 
 
 def computation_graph(
@@ -34,17 +36,19 @@ def computation_graph(
     heads (`a0.h1`) with what they read (`a0.h1<q>`, `<k>`, `<v>`; `a0.g0<k>` where heads share keys and values), hidden layers
     (`m0`) or their neurons (`m0.n5`), and `logits`. An edge leads from a node that writes to the residual stream to one that
     reads it; edges from what a head reads to the head are `internal`, and always there. Where attention cannot be told apart in
-    heads it is one node (`a0`). Any other module is given by its `writes` and `reads`; what a node reads through several ports
-    is named by the node and `<…>` after it.
+    heads it is one node (`a0`), which with positions reads as `a0<x>`, as what comes of it may be at any. Any other module is
+    given by its `writes` and `reads`; what a node reads through several ports is named by the node and `<…>` after it.
 
     Args:
         network: the network.
-        inputs: a batch, at least two of which differ, to see what passes between modules.
+        inputs: a batch, of which two are run to see what passes between modules; with positions more, to see which are read for
+            the answer.
         neurons: whether each neuron of a hidden layer is a node.
         positions: numbers or named positions; each node is then one for each of them (`m0[-1]`), and one for the rest (`m0[*]`).
             None is one node for all positions.
         writes: of a network of another kind what nodes add to its stream, in the order in which they run.
-        reads: what nodes read of it, in that order.
+        reads: what nodes read of it, in that order; the last is what the answer is read of. With positions, a node that reads
+            under its own name, without a port, is one that works position by position.
 
     Returns:
         The graph. `graph["stream"]` is the `Stream` that runs it, `graph["positions"]` the positions.
@@ -52,18 +56,20 @@ def computation_graph(
     Raises:
         NetworkError: when the network's layers are not known, or what is read is not the sum of what was written.
     """
-    batch = _two(inputs)
+    every, _ = batched(inputs)
+    batch = take(every, np.arange(min(_FEW, rows_of(every))))
     if (writes is None) != (reads is None):
         raise NetworkError("writes and reads are given together; given one of them")
     made: dict[str, Any] = {"inputs": batch, "neurons": neurons}
     if writes is None or reads is None:
-        writes, reads = ports(network, batch, neurons=neurons)
+        writes, reads = ports(network, batch, neurons=neurons, positions=positions is not None)
     elif neurons:
         raise NetworkError("with writes and reads, neurons are nodes of these; leave out neurons=True")
     else:
         made |= {"writes": writes, "reads": reads}
-    graph = graph_of(Stream.of(network, writes, reads, batch), positions)
+    graph = graph_of(linked(network, writes, reads, batch), positions)
     weights = any(w.weight is not None for w in writes) or any(r.weight is not None for r in reads)  # may be this network's
+    graph.graph["inputs"] = every
     graph.graph["made"] = None if "writes" in made and weights else made
     return graph
 
@@ -84,6 +90,7 @@ def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
             "computation_graph(network, inputs, writes=…, reads=…)"
         )
     found = computation_graph(network, **made, positions=graph.graph["positions"])
+    found.graph["inputs"] = graph.graph["inputs"]
     ours, theirs = set(residual_edges(graph)), set(residual_edges(found))
     if ours != theirs:
         example = "->".join(min(ours ^ theirs))
@@ -94,26 +101,10 @@ def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
     return found
 
 
-def _two(inputs: Setting) -> Batch:
-    """Two inputs that differ.
-
-    Raises:
-        NetworkError: when there are none.
-    """
-    batch, single = batched(inputs)
-    differing = sorted({int(np.argmax(x != x[0])) for x in batch.values()} - {0})
-    if single or not differing:
-        raise NetworkError(
-            "a computation graph is read off two inputs that differ; given "
-            + ("one setting" if single else f"{rows_of(batch)} of which all are the same")
-        )
-    return take(batch, np.array([0, differing[0]]))
-
-
 def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "nx.DiGraph[str]":
     """The graph of a stream; see `computation_graph`."""
-    if positions is not None and (not positions or len(set(positions)) < len(positions)):
-        raise NetworkError(f"positions must be different numbers or names; given {list(positions)}")
+    if positions is not None and not _told_apart(positions):
+        raise NetworkError(f"positions must be different numbers or names; given {positions!r}")
     places: list[Hashable] = [None] if positions is None else [*positions, REST]
     graph: nx.DiGraph[str] = nx.DiGraph(stream=stream, positions=None if positions is None else tuple(positions))
     for node in _ordered(stream):
@@ -124,6 +115,14 @@ def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "n
         for writer in inside(stream, reader):
             graph.add_edges_from(((named(reader, p), named(writer, q)) for p in places for q in places), internal=True)
     return graph
+
+
+def _told_apart(positions: object) -> bool:
+    """Whether positions are numbers or names, of which none is there twice and none is that of the rest."""
+    if not isinstance(positions, (tuple, list)) or not positions:
+        return False
+    kinds = all(isinstance(p, (int, str, np.integer)) and not isinstance(p, bool) and p != REST for p in positions)
+    return kinds and len({str(p) for p in positions}) == len(positions)
 
 
 def named(node: str, position: Hashable) -> str:
@@ -149,20 +148,18 @@ def residual_edges(graph: "nx.DiGraph[str]") -> list[Edge]:
 
 
 def _ordered(stream: Stream) -> list[str]:
-    """All nodes, each after those that it reads."""
+    """All nodes, each after those that it reads.
+
+    Raises:
+        NetworkError: when nodes read what comes of what they write.
+    """
     links = nx.DiGraph((w, r) for j, r in enumerate(stream.readers) for i, w in enumerate(stream.writers) if stream.edges[j, i])
     links.add_edges_from((r, w) for r in stream.readers for w in inside(stream, r))
+    if not nx.is_directed_acyclic_graph(links):
+        nodes = [u for u, _ in nx.find_cycle(links)]
+        raise NetworkError(
+            f"{' and '.join(nodes)} would read what comes of what they write; writes and reads of one name are to be of one "
+            "node, which reads before it writes"
+        )
     place = {node: i for i, node in enumerate([*stream.writers, *stream.readers])}
     return list(nx.lexicographical_topological_sort(links, key=place.__getitem__))
-
-
-def inside(stream: Stream, reader: str) -> list[str]:
-    """The nodes that write what comes of what a port of theirs reads: of the same name, or its group."""
-    name, port, _ = reader.partition("<")
-    if not port or name in stream.writers:
-        return [name] if port else []
-    block, _, group = name.rpartition(".g")
-    heads = [w for w in stream.writers if w.startswith(f"{block}.h")]
-    groups = len({r.partition("<")[0] for r in stream.readers if r.startswith(f"{block}.g")})
-    share = len(heads) // max(groups, 1)
-    return heads[int(group) * share : (int(group) + 1) * share] if group.isdigit() else []

@@ -27,16 +27,28 @@ class _Seen:
     Attributes:
         given: the first tensor that each was called with.
         gave: the first tensor in what it returned.
+        elements: which element of that it is, where several are returned.
     """
 
     given: dict[str, Tensor] = field(default_factory=dict)
     gave: dict[str, Tensor] = field(default_factory=dict)
+    elements: dict[str, int | str] = field(default_factory=dict)
+
+    def output(self, path: str) -> Tap:
+        """What a module gives."""
+        return Tap(path, element=self.elements.get(path))
 
     def before(self, path: str, around: str) -> str | None:
         """The module in a layer whose output is just what the one at a path was given, such as its norm."""
         x = self.given[path]
         found = [p for p, y in self.gave.items() if y is x and p.startswith(f"{around}.") and self.given.get(p) is not x]
         return found[-1] if found else None
+
+    def given_elsewhere(self, norm: str, path: str, around: str) -> bool:
+        """Whether modules in a layer other than the one at a path, and what is in it, are given what a norm gave."""
+        x = self.gave[norm]
+        given = [p for p, y in self.given.items() if y is x and p.startswith(f"{around}.")]
+        return any(p != path and not p.startswith(f"{path}.") for p in given)
 
     def after(self, path: str, around: str) -> str:
         """The module in a layer that last changed what the one at a path gave, before it was added; that one if none did."""
@@ -47,7 +59,7 @@ class _Seen:
         return path
 
 
-def ports(network: Network, inputs: Batch, *, neurons: bool) -> tuple[list[Writes], list[Reads]]:
+def ports(network: Network, inputs: Batch, *, neurons: bool, positions: bool) -> tuple[list[Writes], list[Reads]]:
     """The writers and readers of a decoder, in the order in which they run.
 
     Nodes are `input` (what the first layer is given), `a0.h1` (head 1 of layer 0, which reads as `a0.h1<q>`, `a0.h1<k>` and
@@ -58,6 +70,7 @@ def ports(network: Network, inputs: Batch, *, neurons: bool) -> tuple[list[Write
         network: a decoder of transformers, or one with the hook points and weights of TransformerLens.
         inputs: a batch, to see what passes between modules.
         neurons: whether each neuron is a node of its own.
+        positions: whether nodes are told apart by position; attention as one node then reads as `a0<x>`.
 
     Raises:
         NetworkError: when the network has no list of layers, or layers in which nothing is known.
@@ -74,13 +87,13 @@ def ports(network: Network, inputs: Batch, *, neurons: bool) -> tuple[list[Write
         if not inside and hidden is None:
             raise NetworkError(f"in the layer {layer} there is neither attention nor a hidden layer of a known name")
         for a in inside:
-            _add(_attention(modules, seen, a, layer, i), writes, reads)
+            _add(_attention(modules, seen, a, layer, i, "<x>" * positions), writes, reads)
         if hidden is not None:
             first, last = (f"{layer}.{name}" for name in hidden)
             _add(
                 _neurons(modules, seen, first, layer, i) if neurons else _whole(seen, first, last, layer, f"m{i}"), writes, reads
             )
-    reads.append(Reads(("logits",), Tap(layers[-1])))
+    reads.append(Reads(("logits",), seen.output(layers[-1])))
     return writes, reads
 
 
@@ -89,17 +102,22 @@ def _add(made: tuple[Sequence[Reads], Writes], writes: list[Writes], reads: list
     writes.append(made[1])
 
 
-def _whole(seen: _Seen, first: str, last: str, layer: str, name: str) -> tuple[list[Reads], Writes]:
-    """A block as one node."""
+def _whole(seen: _Seen, first: str, last: str, layer: str, name: str, port: str = "") -> tuple[list[Reads], Writes]:
+    """A block as one node. Where its norm is another block's too, as in Phi, what it reads is changed behind the norm."""
     norm = seen.before(first, layer)
-    return [Reads((name,), Tap(norm or first, input=True))], Writes((name,), Tap(seen.after(last, layer)))
+    entry = Tap(norm or first, input=True)
+    alone = norm is None or not seen.given_elsewhere(norm, first, layer)
+    read = Reads((name + port,), entry) if alone else Reads((name + port,), entry, norm, Tap(first, input=True))
+    return [read], Writes((name,), seen.output(seen.after(last, layer)))
 
 
-def _attention(modules: Mapping[str, nn.Module], seen: _Seen, a: Attention, layer: str, i: int) -> tuple[list[Reads], Writes]:
-    """The heads of a layer, or its attention as one node."""
+def _attention(
+    modules: Mapping[str, nn.Module], seen: _Seen, a: Attention, layer: str, i: int, port: str
+) -> tuple[list[Reads], Writes]:
+    """The heads of a layer, or its attention as one node with a port."""
     out = _result(modules, a)
     if out is None or seen.after(a.path, layer) != a.path:
-        return _whole(seen, a.path, a.path, layer, f"a{i}")
+        return _whole(seen, a.path, a.path, layer, f"a{i}", port)
     reads = []
     counts = a.counts()
     for part in _PARTS:
@@ -107,7 +125,7 @@ def _attention(modules: Mapping[str, nn.Module], seen: _Seen, a: Attention, laye
         nodes = tuple(f"a{i}.{kind}{j}<{part[0]}>" for j in range(counts[part]))
         given = _projected(modules, a, part)
         if given is None:
-            return _whole(seen, a.path, a.path, layer, f"a{i}")
+            return _whole(seen, a.path, a.path, layer, f"a{i}", port)
         tap, weight, bias, columns = given
         first = a.path if tap.path not in seen.given or tap.path.rpartition(".")[2].startswith("hook_") else tap.path
         norm = seen.before(first, layer)
@@ -183,8 +201,10 @@ def _is_linear(module: nn.Module) -> bool:
 
 def _linear(module: nn.Module) -> tuple[Tensor, Tensor | None]:
     """The weight [in, out] and bias of a linear map, by torch's layout or that of GPT-2; views, which are trained with it."""
-    parameters = dict(module.named_parameters(recurse=False))
-    weight, bias = parameters["weight"].detach(), parameters.get("bias")
+    weight, bias = getattr(module, "weight", None), getattr(module, "bias", None)  # of a parametrization, as it is now
+    if not isinstance(weight, Tensor):
+        raise NetworkError(f"the weight of {module} is no tensor, so what nodes read and write cannot be told by it")
+    weight = weight.detach()
     return (weight.T if isinstance(module, nn.Linear) else weight), None if bias is None else bias.detach()
 
 
@@ -204,6 +224,8 @@ def _seen(network: Network, inputs: Batch) -> _Seen:
             given, gave = next(_tensors((*args, *kwargs.values())), None), next(_tensors(output), None)
             if given is not None and gave is not None and path not in found.gave:
                 found.given[path], found.gave[path] = given, gave
+                if not isinstance(output, Tensor):
+                    found.elements.update((path, place) for place, x in _elements(output) if x is gave)
 
         return after
 
@@ -226,3 +248,10 @@ def _tensors(value: Any) -> Iterator[Tensor]:
             yield from _tensors(x)
     elif isinstance(value, Mapping):
         yield from _tensors(tuple(value.values()))
+
+
+def _elements(output: Any) -> list[tuple[int | str, Any]]:
+    """The elements of what a module returned several of, with their places."""
+    if isinstance(output, Mapping):
+        return list(output.items())
+    return list(enumerate(output)) if isinstance(output, (tuple, list)) else []

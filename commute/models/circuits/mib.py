@@ -5,6 +5,7 @@ a graph share keys and values, all that share one are written with its edges, an
 """
 
 import json
+import re
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -19,6 +20,8 @@ from commute.models.circuits.scored import MANY, Scored, check_names, named
 
 if TYPE_CHECKING:
     import networkx as nx
+
+_FEW = 4  # nodes that are named
 
 
 @dataclass(frozen=True, eq=False)
@@ -73,7 +76,7 @@ def _table(graph: "nx.DiGraph[str]") -> _Table:
         NetworkError: when the graph's nodes are not those of the format.
     """
     stream = stream_of(graph)
-    layers = sum(w.startswith("m") and w[1:].isdigit() for w in stream.writers)
+    layers = 1 + max((int(found[1]) for w in stream.writers if (found := re.fullmatch(r"[am](\d+)(\..*)?", w))), default=-1)
     heads = sum(w.startswith("a0.h") for w in stream.writers)
     sources, targets = ["input"], []
     for i in range(layers):
@@ -83,7 +86,7 @@ def _table(graph: "nx.DiGraph[str]") -> _Table:
     if graph.graph["positions"] is not None or not heads or sources != stream.writers:
         raise NetworkError(
             "the formats of the MIB circuit track hold graphs of decoders with heads and hidden layers as nodes, one for all "
-            f"positions; the nodes of this graph are {', '.join(list(graph)[:6])}, …; write it as .txt"
+            f"positions; this graph {_unlike(graph, stream.writers, sources)}; write it as .txt, a list of edges, which holds any"
         )
     places = {}
     for writer, reader in residual_edges(graph):
@@ -94,6 +97,19 @@ def _table(graph: "nx.DiGraph[str]") -> _Table:
     return _Table(
         {"n_layers": layers, "n_heads": heads, "parallel_attn_mlp": parallel, "d_model": width}, sources, targets, places
     )
+
+
+def _unlike(graph: "nx.DiGraph[str]", writers: Sequence[str], sources: Sequence[str]) -> str:
+    """How the nodes of a graph differ from those of the format."""
+    lacking = [w for w in sources if w not in writers]
+    other = [w for w in writers if w not in sources]
+    told = ["has nodes for each position"] if graph.graph["positions"] is not None else []
+    told += [
+        f"{verb} {', '.join(nodes[:_FEW])}{', …' if len(nodes) > _FEW else ''}"
+        for verb, nodes in (("lacks", lacking), ("has", other))
+        if nodes
+    ]
+    return " and ".join(told) or "has them in another order"
 
 
 def _tables(scored: Scored, table: _Table) -> tuple[Tensor, Tensor, list[bool]]:
@@ -142,8 +158,8 @@ def read_json(graph: "nx.DiGraph[str]", path: Path) -> Scored:
     table, subject = _table(graph), f"the file {path.name}"
     try:
         record = json.loads(path.read_text(encoding="utf-8"))
-    except ValueError as error:
-        raise NetworkError(f"{subject} is not JSON: {error}") from error
+    except (ValueError, RecursionError) as error:
+        raise NetworkError(f"{subject} is not JSON of the format: {error}") from error
     edges = _checked(record, ("cfg", "edges"), table, subject)["edges"]
     if not isinstance(edges, Mapping) or not all(isinstance(x, Mapping) for x in edges.values()):
         raise NetworkError(f"{subject}: its edges must be a mapping from 'u->v' to what is said of it")
@@ -197,5 +213,8 @@ def _checked(record: Any, keys: Sequence[str], table: _Table, subject: str) -> M
 
 def _scored(graph: "nx.DiGraph[str]", table: _Table, scores: Tensor | None, kept: Tensor | None, subject: str) -> Scored:
     chosen = None if kept is None else table.gathered(kept, subject).bool().tolist()
-    keep = None if chosen is None else tuple(edge for edge, yes in zip(table.places, chosen, strict=True) if yes)
+    if chosen is None or (scores is not None and all(chosen)):  # scores alone are written with every edge
+        keep = None
+    else:
+        keep = tuple(edge for edge, yes in zip(table.places, chosen, strict=True) if yes)
     return Scored(graph, None if scores is None else table.gathered(scores, subject), keep)

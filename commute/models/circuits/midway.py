@@ -14,10 +14,9 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from commute.models.circuits.graph import inside
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.circuits.runs import Runs
-from commute.models.circuits.stream import Stream
+from commute.models.circuits.stream import Stream, inside
 from commute.models.engine import Bases, Engine
 from commute.models.hooks import remembered, visiting
 from commute.models.patches import Whole, Write

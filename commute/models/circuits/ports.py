@@ -1,5 +1,6 @@
 """Ports: where nodes write to a stream of vectors that is added up, and where they read it."""
 
+import re
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -8,6 +9,8 @@ from torch import Tensor, nn
 
 from commute.errors import NetworkError, check
 from commute.models.sites import Tap
+
+_NAME = r"[^\s<>\[\]](?:[^<>\[\]\t\r\n]*[^\s<>\[\]])?"  # what else edges, ports and positions are told by is in no name
 
 
 @dataclass(frozen=True, eq=False)
@@ -28,12 +31,12 @@ class Writes:
     columns: Tensor | None = None
 
     def __post_init__(self) -> None:
-        problems = []
+        problems = _unfit(self.nodes, _NAME, "a name", self.tap)
         if self.weight is None and (len(self.nodes) != 1 or self.columns is not None):
             problems.append(f"without a weight there is one node and no columns; given {len(self.nodes)} nodes")
         if self.weight is not None and (self.weight.ndim != 3 or len(self.weight) != len(self.nodes)):  # noqa: PLR2004
             problems.append(f"weight must be [node, part, width] with {len(self.nodes)} nodes; given {list(self.weight.shape)}")
-        check(problems + _misfits(self.columns, self.weight, 1), NetworkError, f"what {', '.join(self.nodes[:3])} write")
+        check(problems + _misfits(self.columns, self.weight, 1), NetworkError, f"what {_listed(self.nodes)} write")
 
     def of(self, value: Tensor, places: Sequence[int]) -> Tensor:
         """What each node adds, [node, *places, width], where the stream has these places, [batch, …]."""
@@ -52,8 +55,10 @@ class Reads:
         nodes: their names.
         entry: where the stream is, [batch, …, width].
         norm: the path of the norm that it then goes through; None for none.
-        tap: where the maps' values are, [batch, …, value]; None for a single node, whose whole stream is changed at `entry`.
-        weight: from the normed stream to each node's part of the value, [node, width, part].
+        tap: where the maps' values are, [batch, …, value]; None for a single node, whose whole stream is changed at `entry`,
+            where then no other may read.
+        weight: from the normed stream to each node's part of the value, [node, width, part]; None for a single node, which at
+            `tap` reads the normed stream itself.
         bias: of that, [node, part]; None is none.
         columns: which numbers of the value are each node's part, [node, part]; None where parts are equal and follow each other.
     """
@@ -67,19 +72,22 @@ class Reads:
     columns: Tensor | None = None
 
     def __post_init__(self) -> None:
-        problems = []
-        if (self.tap is None) != (self.weight is None) or (self.tap is None and len(self.nodes) != 1):
-            problems.append("several nodes need a tap and a weight, and a tap a weight")
+        problems = _unfit(self.nodes, f"{_NAME}(?:<{_NAME}>)?", "a name, or a name<port>", self.entry)
+        if self.tap is None and (self.weight is not None or self.norm is not None):
+            problems.append("a weight or norm needs a tap, which is where what comes of it is")
+        if self.weight is None and (len(self.nodes) != 1 or self.bias is not None or self.columns is not None):
+            problems.append(f"without a weight there is one node, no bias and no columns; given {len(self.nodes)} nodes")
         if self.weight is not None and (self.weight.ndim != 3 or len(self.weight) != len(self.nodes)):  # noqa: PLR2004
             problems.append(f"weight must be [node, width, part] with {len(self.nodes)} nodes; given {list(self.weight.shape)}")
-        check(problems + _misfits(self.columns, self.weight, 2), NetworkError, f"what {', '.join(self.nodes[:3])} read")
+        check(problems + _misfits(self.columns, self.weight, 2), NetworkError, f"what {_listed(self.nodes)} read")
 
     def of(self, module: nn.Module, streams: Tensor) -> Tensor:
-        """Each node's part of the value, [node, batch, …, part], from what each reads, [node, batch, …, width]."""
-        if self.weight is None:
-            return streams
+        """Each node's part of the value, [node, batch, …, part], from what each reads, [node or 1, batch, …, width]."""
         normed = streams if self.norm is None else module.get_submodule(self.norm).forward(streams.flatten(0, 1))
-        parts = torch.einsum("n...w,nwp->n...p", normed.reshape(streams.shape), self.weight.to(streams))
+        normed = normed.reshape(streams.shape)
+        if self.weight is None:
+            return normed
+        parts = torch.einsum("n...w,nwp->n...p", normed, self.weight.to(streams))
         if self.bias is None:
             return parts
         return parts + self.bias.to(parts).reshape(len(self.nodes), *[1] * (parts.ndim - 2), -1)
@@ -98,3 +106,19 @@ def _misfits(columns: Tensor | None, weight: Tensor | None, axis: int) -> list[s
     if columns is None or weight is None or tuple(columns.shape) == (len(weight), weight.shape[axis]):
         return []
     return [f"columns must be [node, part], {[len(weight), weight.shape[axis]]}; given {list(columns.shape)}"]
+
+
+def _unfit(nodes: object, pattern: str, kind: str, tap: object) -> list[str]:
+    """What is wrong with names, each of which is to be of a kind, and with where they are."""
+    problems = [] if isinstance(tap, Tap) else [f"it is at a Tap(path); given {tap!r}"]
+    if not isinstance(nodes, tuple) or not nodes:
+        return [*problems, f"nodes are a tuple of names, ('m0',); given {nodes!r}"]
+    return problems + [
+        f"each node is {kind}, with no [, ], <, > or tab in it and no blanks around it; given {node!r}"
+        for node in nodes
+        if not isinstance(node, str) or not re.fullmatch(pattern, node)
+    ]
+
+
+def _listed(nodes: object) -> str:
+    return ", ".join(map(str, nodes[:3])) if isinstance(nodes, tuple) else repr(nodes)

@@ -13,6 +13,7 @@ from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import NetworkError
 from commute.models.ablations import Mean, Resample, Zero
+from commute.models.calls import tensors_of
 from commute.models.circuits.circuit import Circuit, edges_of
 from commute.models.circuits.graph import REST, Edge, named, stream_of
 from commute.models.circuits.stream import Stream
@@ -85,8 +86,19 @@ class Runs:
         return 0 if mask is None else int(mask.sum(1).argmax())
 
     def mask(self, keep: Keeping) -> Tensor:
-        """What is kept, [readers, writers, positions of the graph] of bool."""
+        """What is kept, [readers, writers, positions of the graph] of bool.
+
+        Raises:
+            NetworkError: naming edges and nodes that the graph does not have.
+        """
+        if isinstance(keep, str) or not isinstance(keep, Circuit | Iterable):
+            raise NetworkError(f"what is kept is a circuit, or a list of edges or of nodes; given {keep!r}")
         edges = keep.edges if isinstance(keep, Circuit) else edges_of(self.graph, keep)
+        if missing := [edge for edge in edges if edge not in self.index]:
+            raise NetworkError(
+                f"the circuit is of another computation graph: {len(missing)} of its {len(edges)} edges, such as "
+                f"{'->'.join(missing[0])}, are not edges of the graph that is run; make it of this graph"
+            )
         mask = torch.zeros(len(self.stream.readers), len(self.stream.writers), len(self.places), dtype=torch.bool)
         for edge in edges:
             mask[self.index[edge]] = True
@@ -109,8 +121,11 @@ class Runs:
 
     def labels(self, keep: Keeping) -> Labels:
         """The network's labels [batch] with only some edges kept."""
-        network, mask = self.stream.network, self.mask(keep)
-        parts = [network.decoded(self._run(part, mask[None], rows), part) for part, rows in self._blocks(1)]
+        network, mask, parts = self.stream.network, self.mask(keep), []
+        for part, rows in self._blocks(1):
+            output = self._run(part, mask[None], rows)
+            self.check_numbers(tensors_of(output), rows)
+            parts.append(network.decoded(output, part))
         found: Labels = joined(parts)
         return found
 
@@ -124,9 +139,9 @@ class Runs:
             raise NetworkError("there are no circuits to run; give one or more")
         masks = torch.stack([self._checked(x) if isinstance(x, Tensor) else self.mask(x) for x in keeps])
         found = []
-        for group in torch.split(masks, max(1, self._most // rows_of(self.batch))):
+        for group in torch.split(masks, max(1, self.rows_at_once // rows_of(self.batch))):
             n = len(group)
-            parts = [self._read(self._run(part, group, rows), n, n * len(rows)) for part, rows in self._blocks(n)]
+            parts = [self._read(self._run(part, group, rows), n, rows) for part, rows in self._blocks(n)]
             found.append(torch.cat(parts, 1))
         return torch.cat(found)
 
@@ -149,19 +164,41 @@ class Runs:
         """The label that each score stands for."""
         return self.readout.labels
 
-    def _read(self, output: Any, circuits: int, rows: int) -> Tensor:
-        scores = self.readout.scores(output, rows)
+    def _read(self, output: Any, circuits: int, rows: Column) -> Tensor:
+        scores = self.readout.scores(output, circuits * len(rows))
+        self.check_numbers([scores], rows)
         return scores.reshape(circuits, -1, scores.shape[-1])
 
+    def check_numbers(self, found: Sequence[Tensor], rows: Column) -> None:
+        """Check what came of some of the inputs, in one circuit after the other; minus infinity is no choice, NaN no number.
+
+        Raises:
+            NetworkError: for NaN, with the row, and whether the network gives it for the input as it is.
+        """
+        for x in found:
+            if x.is_floating_point() and x.ndim and x.numel() and not len(x) % len(rows) and x.amax().isnan():
+                wrong = x.isnan().reshape(len(x), -1).any(1)
+                raise self._not_a_number(int(rows[int(wrong.nonzero()[0]) % len(rows)]))
+
+    def _not_a_number(self, row: int) -> NetworkError:
+        with torch.no_grad():
+            output = self.stream.visited(take(self.batch, np.array([row])), {})
+        if any(bool(x.isnan().any()) for x in tensors_of(output)):
+            return NetworkError(f"in row {row} the network itself, with nothing left out, gives NaN, so it has no answer there")
+        return NetworkError(
+            f"in row {row} the output is NaN, which is made by what edges carry in place of their own values: with nothing left "
+            "out the network gives numbers; let these edges carry something else"
+        )
+
     @property
-    def _most(self) -> int:
+    def rows_at_once(self) -> int:
         """Rows in one pass."""
         bytes_ = 4 * self.instead[:, :1].numel() * self.instead.element_size()
         return self.stream.network.batch_size or max(1, self.stream.network.memory // 3 // bytes_)
 
     def _blocks(self, circuits: int) -> Iterator[tuple[Batch, Column]]:
         """Inputs of one pass after the other, each with its places."""
-        size = max(1, self._most // circuits)
+        size = max(1, self.rows_at_once // circuits)
         for start in range(0, rows_of(self.batch), size):
             rows = np.arange(start, min(start + size, rows_of(self.batch)))
             yield take(self.batch, rows), rows
@@ -171,7 +208,7 @@ class Runs:
         n, circuits = len(rows), len(masks)
         own = self.instead if self.instead.shape[1] == 1 else self.instead[:, rows]
         batch = take(part, np.tile(np.arange(n), circuits))
-        kept = masks.to(own.dtype)  # [circuits, readers, writers, positions]
+        kept = masks.to(own)  # [circuits, readers, writers, positions]
         if len(self.places) > 1:
             columns = self.columns(batch).to(own.device)
             kept = kept.repeat_interleave(n, 0).permute(1, 2, 0, 3)  # [readers, writers, batch, positions]

@@ -16,7 +16,7 @@ if TYPE_CHECKING:
 MANY = 8  # problems told of at once
 
 
-@dataclass(frozen=True, eq=False)
+@dataclass(frozen=True, eq=False, repr=False)
 class Scored:
     """The residual edges of a graph with their scores, those that a circuit keeps, or both.
 
@@ -44,6 +44,11 @@ class Scored:
             wrong = (~self.scores.isfinite()).nonzero().flatten().tolist()
             problems += [f"the score of {named(edges[i])} is {float(self.scores[i])}; it must be finite" for i in wrong[:MANY]]
         check(problems, NetworkError, "what is known of edges")
+
+    def __repr__(self) -> str:
+        scores = "without scores" if self.scores is None else "with scores"
+        kept = "no circuit" if self.keep is None else f"{len(self.keep)} kept"
+        return f"Scored({len(self.edges)} edges {scores}, {kept})"
 
     @property
     def edges(self) -> list[Edge]:

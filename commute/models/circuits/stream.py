@@ -1,24 +1,20 @@
 """Streams: a network whose nodes communicate by adding to vectors that others read, run with some of what is read exchanged."""
 
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property, partial
-from itertools import pairwise
 from typing import Any
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import Batch, take
+from commute.causal.batches import Batch
 from commute.errors import NetworkError
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.hooks import Visit, evaluating, visiting
 from commute.models.network import Network
 from commute.models.sites import Tap
 
-_SAME = 1e-3  # of the largest difference that an input makes in the stream, what rounding may explain
-_ROUNDINGS = 8  # of the stream's own numbers, which in half precision are coarser than that
 Kept = Tensor  # what of each writer reaches each reader, from 0 to 1: [readers, writers], or with more axes; see `Stream.run`
 
 
@@ -38,28 +34,6 @@ class Stream:
     reads: tuple[Reads, ...]
     edges: Tensor
 
-    @classmethod
-    def of(cls, network: Network, writes: Sequence[Writes], reads: Sequence[Reads], inputs: Batch) -> "Stream":
-        """A stream, of which two inputs show what each reader reads: a run of writers whose sum the stream is there.
-
-        Args:
-            network: the network.
-            writes: in the order in which they run.
-            reads: in that order.
-            inputs: at least two that differ.
-
-        Raises:
-            NetworkError: when what is read somewhere is no such sum.
-        """
-        streams, written = _seen(network, writes, reads, take(inputs, np.arange(2)))
-        ends = np.cumsum([0, *(len(w.nodes) for w in writes)])
-        rows: dict[str, Tensor] = {}
-        for read, (x, before) in zip(reads, streams, strict=True):
-            begin, end = _summed(read, x, written, ends[: before + 1].tolist())
-            places = torch.arange(int(ends[-1]))
-            rows |= dict.fromkeys(read.nodes, (places >= begin) & (places < end))
-        return cls(network, tuple(writes), tuple(reads), torch.stack(list(rows.values())))
-
     @cached_property
     def writers(self) -> list[str]:
         """The nodes that write, in order."""
@@ -73,10 +47,7 @@ class Stream:
     def written(self, batch: Batch) -> Tensor:
         """What each writer adds, [writers, batch, …, width], with gradients where they are on."""
         found: list[Tensor] = []
-        visits: dict[Tap, Visit] = {}
-        for w in self.writes:
-            also(visits, w.tap, _adding(found, w))
-        self.visited(batch, visits)
+        self.visited(batch, adding(found, self.writes))
         return torch.cat(found)
 
     def run(
@@ -101,7 +72,7 @@ class Stream:
         gone = 1 - kept.to(instead)
         written: list[Tensor] = []
         parts: dict[int, Tensor] = {}
-        visits: dict[Tap, Visit] = {}
+        visits = adding(written, self.writes)
         place = {node: i for i, node in enumerate(self.readers)}
 
         def enter(i: int, x: Tensor) -> Tensor | None:
@@ -119,8 +90,6 @@ class Stream:
         def leave(i: int, value: Tensor) -> Tensor:
             return self.reads[i].put(value, parts.pop(i))
 
-        for w in self.writes:
-            also(visits, w.tap, _adding(written, w))
         for i, read in enumerate(self.reads):
             also(visits, read.entry, partial(enter, i))
             if read.tap is not None:
@@ -137,11 +106,16 @@ class Stream:
             return network.finished(call, output)
 
 
-def _adding(found: list[Tensor], writes: Writes) -> Callable[[Tensor], None]:
-    def see(value: Tensor) -> None:
-        found.append(writes.of(value, found[0].shape[1:-1] if found else value.shape[:-1]))
+def adding(found: list[Tensor], writes: Sequence[Writes]) -> dict[Tap, Visit]:
+    """Visits by which a list is given what each group of nodes writes, [node, batch, …, width], as it runs."""
 
-    return see
+    def see(group: Writes, value: Tensor) -> None:
+        found.append(group.of(value, found[0].shape[1:-1] if found else value.shape[:-1]))
+
+    visits: dict[Tap, Visit] = {}
+    for group in writes:
+        also(visits, group.tap, partial(see, group))
+    return visits
 
 
 def also(visits: dict[Tap, Visit], tap: Tap, visit: Visit) -> None:
@@ -171,50 +145,13 @@ def _exchanged(gone: Tensor, written: Tensor, instead: Tensor) -> Tensor:
     return torch.einsum(f"rs{letters},s{letters}...->r{letters}...", gone, change)
 
 
-def _seen(
-    network: Network, writes: Sequence[Writes], reads: Sequence[Reads], batch: Batch
-) -> tuple[list[tuple[Tensor, int]], Tensor]:
-    """The stream at each reader's entry, with how many groups had written by then, and what each writer adds, in one pass."""
-    written: list[Tensor] = []
-    streams: dict[Tap, tuple[Tensor, int]] = {}
-    visits: dict[Tap, Visit] = {}
-    for w in writes:
-        also(visits, w.tap, _adding(written, w))
-
-    def see(entry: Tap, x: Tensor) -> None:
-        streams[entry] = x, len(written)
-
-    for entry in dict.fromkeys(r.entry for r in reads):
-        also(visits, entry, partial(see, entry))
-    with torch.no_grad():
-        Stream(network, tuple(writes), tuple(reads), torch.zeros(0, 0)).visited(batch, visits)
-    for w, parts in zip(writes, written, strict=True):
-        if parts.shape[1:] != written[0].shape[1:]:
-            raise NetworkError(
-                f"what {w.nodes[0]} writes at {w.tap} has the shape {list(parts.shape[1:])}, what {writes[0].nodes[0]} writes "
-                f"{list(written[0].shape[1:])}, so they do not add up in one stream; the network may norm what nodes add to it"
-            )
-    return [streams[r.entry] for r in reads], torch.cat(written)
-
-
-def _summed(read: Reads, x: Tensor, written: Tensor, ends: Sequence[int]) -> tuple[int, int]:
-    """The first and last of the writers whose sum changes as the stream does from one input to the other."""
-    x = x.reshape(written.shape[1:])
-    change, parts = x[0] - x[1], written[:, 0] - written[:, 1]
-    rounding = _ROUNDINGS * torch.finfo(x.dtype).eps * float(x.abs().max())
-    allowed = max(_SAME * float(change.abs().max()), rounding)
-    for begin, end in _runs(ends):
-        if float((parts[begin:end].sum(0) - change).abs().max()) <= allowed:
-            return begin, end
-    raise NetworkError(
-        f"what {read.nodes[0]} reads at {read.entry} is not the sum of what nodes before it wrote, so no edge leads to it alone; "
-        "the network may norm its stream, or add something that has no node"
-    )
-
-
-def _runs(ends: Sequence[int]) -> Iterator[tuple[int, int]]:
-    """All runs of groups, the longest first."""
-    groups = list(pairwise(ends))
-    for length in range(len(groups), 0, -1):
-        for start in range(len(groups) - length, -1, -1):
-            yield groups[start][0], groups[start + length - 1][1]
+def inside(stream: Stream, reader: str) -> list[str]:
+    """The nodes that write what comes of what a port of theirs reads: of the same name, or its group."""
+    name, port, _ = reader.partition("<")
+    if not port or name in stream.writers:
+        return [name] if port else []
+    block, _, group = name.rpartition(".g")
+    heads = [w for w in stream.writers if w.startswith(f"{block}.h")]
+    groups = len({r.partition("<")[0] for r in stream.readers if r.startswith(f"{block}.g")})
+    share = len(heads) // max(groups, 1)
+    return heads[int(group) * share : (int(group) + 1) * share] if group.isdigit() else []

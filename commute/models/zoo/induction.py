@@ -8,6 +8,7 @@ from safetensors.torch import load
 from torch import Tensor, nn
 
 from commute.causal.batches import Batch, Column
+from commute.errors import NetworkError, check, not_counts
 from commute.models.network import Network
 from commute.runs.seeds import stream
 
@@ -81,15 +82,32 @@ def induction() -> Network:
 
 
 def induction_sequences(n: int, *, seed: int) -> Batch:
-    """Inputs of the network: eight tokens drawn without replacement, and the same ones in another order."""
+    """Inputs of the network: eight tokens drawn without replacement, and the same ones in another order.
+
+    Raises:
+        NetworkError: unless `n` is a whole number of at least 1.
+    """
+    check(not_counts(n=n), NetworkError, "induction_sequences")
     drawn = halves(n, TOKENS, stream(seed, "zoo", "sequences"))
     return dict(zip(POSITIONS, drawn.T, strict=True))
 
 
 def induction_answers(inputs: Batch) -> Column:
-    """The right answers: for each sequence the token after the last one's first occurrence, [batch]."""
+    """The right answers: for each sequence the token after the last one's first occurrence, [batch].
+
+    Raises:
+        NetworkError: when the last token of a sequence did not come before, so that no answer is right.
+    """
     tokens = np.stack([inputs[v] for v in POSITIONS], axis=1)
-    return following(tokens)[:, -1]
+    there = tokens[:, :-1] == tokens[:, -1:]
+    absent = np.flatnonzero(~there.any(1))
+    if len(absent):
+        raise NetworkError(
+            f"in {len(absent)} of {len(tokens)} sequences the last token did not come before, so nothing says what follows; the "
+            f"first is row {absent[0]}, which ends with {tokens[absent[0], -1]}; give sequences as of induction_sequences"
+        )
+    found: Column = tokens[np.arange(len(tokens)), there.argmax(1) + 1]
+    return found
 
 
 def halves(n: int, tokens: int, generator: np.random.Generator) -> Column:

@@ -17,6 +17,7 @@ from commute.proofs.circuits.rerouted import LEFT_OUT, NOTHING, rerouted
 
 Answers = Literal["network", "algorithm"]  # whose answer for a base is right
 _ANSWER = "right answer"
+_OWN = (_ANSWER, NOTHING, LEFT_OUT)
 
 
 def as_interchange(circuit: Circuit, inputs: CausalModel, answers: Answers) -> tuple[CausalModel, Network]:
@@ -45,6 +46,7 @@ def _unfit(circuit: object, inputs: object, answers: object) -> list[str]:
         return [*problems, f"inputs must be a cm.CausalModel, whose inputs are the network's; given {short(inputs)}"]
     if not Inputs(inputs).finite:
         problems.append(f"the inputs must be finite, with at most {LISTED:,} settings, for all to be listed")
+    problems += [f"no input may be called {v!r}, which the proof has a meaning for" for v in _OWN if v in inputs.inputs]
     if answers == "algorithm" and len(inputs.outputs) != 1:
         problems.append(f"the algorithm must have one output; it has {', '.join(inputs.outputs)}")
     return problems

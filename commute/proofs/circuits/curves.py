@@ -9,11 +9,13 @@ import torch
 from commute.causal.batches import Column
 from commute.errors import ClaimError, check
 from commute.models.circuits.behaviour import Behaviour, Measure
+from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Keeping, Runs
+from commute.proofs.circuits.given import check_measured
 from commute.proofs.circuits.intervals import Estimate, mean
 from commute.proofs.circuits.measures import check_gap
-from commute.proofs.circuits.values import check_measured, of_whole, values
+from commute.proofs.circuits.values import of_whole, values
 from commute.runs.seeds import stream
 
 
@@ -82,7 +84,9 @@ def faithfulness_curve(
     Raises:
         ClaimError: for no circuits or two different ones of a size, and where there is nothing to keep.
     """
-    check_measured(runs, behaviour, confidence, draws=draws)
+    wrong = _misfits(circuits)
+    own = [] if wrong else [x for x in circuits if isinstance(x, Circuit)]
+    check_measured(own, runs, behaviour, confidence=confidence, also=wrong, draws=draws)
     edges, masks = _by_size(circuits, runs)
     whole, (none, *found) = of_whole(behaviour), values(runs, behaviour, [(), *masks])
     check_gap(whole, none, behaviour)
@@ -104,6 +108,12 @@ def faithfulness_curve(
     return FaithfulnessCurve(behaviour.measure, tuple(sizes.tolist()), tuple(found), area, distance, len(none), draws)
 
 
+def _misfits(circuits: object) -> list[str]:
+    if isinstance(circuits, Sequence) and not isinstance(circuits, str):
+        return [] if circuits else ["there are no circuits; give at least one"]
+    return [f"circuits must be a list of circuits, of different sizes; given {circuits!r}"]
+
+
 def _by_size(circuits: Sequence[Keeping], runs: Runs) -> tuple[list[int], list[torch.Tensor]]:
     """The number of edges and the mask of each circuit between nothing and all, by size."""
     total, found, problems = len(residual_edges(runs.graph)), dict[int, torch.Tensor](), list[str]()
@@ -112,7 +122,7 @@ def _by_size(circuits: Sequence[Keeping], runs: Runs) -> tuple[list[int], list[t
         if n in found and not torch.equal(found[n], mask):
             problems.append(f"two of them keep {n} edges; give one of each size")
         found[n] = mask
-    check(problems or ([] if found else ["there are none; give at least one"]), ClaimError, "the circuits of a curve")
+    check(problems, ClaimError, "the circuits of a curve")
     inner = sorted(n for n in found if 0 < n < total)
     return inner, [found[n] for n in inner]
 

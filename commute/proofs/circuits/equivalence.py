@@ -2,11 +2,11 @@
 
 from dataclasses import dataclass
 
-from commute.errors import ClaimError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.runs import Runs
-from commute.proofs.circuits.values import changes, check_measured, of_whole, values
+from commute.proofs.circuits.given import check_measured, is_number
+from commute.proofs.circuits.values import changes, check_varies, of_whole, values
 
 
 @dataclass(frozen=True)
@@ -51,16 +51,29 @@ def equivalence_test(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, epsi
     The test can only refute: with few rows it passes any circuit.
 
     Raises:
-        ClaimError: unless `epsilon` is at least 0 and below 1/2.
+        ClaimError: unless `epsilon` is at least 0 and below 1/2; where the whole network's measure is the same on all rows; and
+            for the divergence, of which the whole network always has the best.
     """
     from scipy.stats import binom
 
-    check_measured(runs, behaviour)
-    if not 0 <= epsilon < 1 / 2:
-        raise ClaimError(f"epsilon must be at least 0 and below 1/2; given {epsilon}")
+    check_measured([circuit], runs, behaviour, also=_misfits(epsilon, behaviour))
+    whole = of_whole(behaviour)
+    check_varies(whole, behaviour, "equivalence")
     (kept,) = values(runs, behaviour, [circuit.edges])
-    change = changes(of_whole(behaviour), kept, behaviour)
+    change = changes(whole, kept, behaviour)
     n, better, same = len(change), int((change > 0).sum()), int((change == 0).sum())
     off = abs(2 * better + same - n)  # twice the distance from n / 2
     outer = binom.cdf((n - off) // 2, n, 1 / 2 + epsilon) + binom.sf((n + off - 1) // 2, n, 1 / 2 + epsilon)
     return EquivalenceTest(better, same, n, epsilon, 1.0 if not off else float(outer))
+
+
+def _misfits(epsilon: object, behaviour: object) -> list[str]:
+    problems = []
+    if not is_number(epsilon) or not 0 <= epsilon < 1 / 2:  # type: ignore[operator]
+        problems.append(f"epsilon must be at least 0 and below 1/2; given {epsilon!r}")
+    if isinstance(behaviour, Behaviour) and behaviour.measure == "divergence":
+        problems.append(
+            "the divergence of the whole network from itself is 0, better than that of any circuit, so that all but the whole "
+            "are refuted; take the logit difference, or the accuracy"
+        )
+    return problems

@@ -8,7 +8,8 @@ from commute.causal.batches import Column
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.runs import Runs
-from commute.proofs.circuits.values import check_measured, of_whole, rounding, values
+from commute.proofs.circuits.given import check_measured
+from commute.proofs.circuits.values import check_varies, of_whole, rounding, values
 from commute.runs.seeds import stream
 
 _RANK = 1e-13  # of a kernel's largest eigenvalue, below which the others are rounding
@@ -56,9 +57,13 @@ def independence_test(
         behaviour: of the network on these inputs.
         permutations: how often rows are shuffled.
         seed: of the shuffling.
+
+    Raises:
+        ClaimError: where the whole network's measure is the same on all rows, of which everything is independent.
     """
-    check_measured(runs, behaviour, permutations=permutations)
+    check_measured([circuit], runs, behaviour, permutations=permutations)
     whole = of_whole(behaviour)
+    check_varies(whole, behaviour, "independence")
     (left,) = values(runs, behaviour, [circuit.complement])
     first, second = (_factor(x, rounding(behaviour)) for x in (whole, left))
     hsic = _hsic(first, second[None])[0]

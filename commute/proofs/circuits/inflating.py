@@ -7,12 +7,13 @@ import numpy as np
 from torch import Tensor
 
 from commute.causal.batches import Column
-from commute.errors import ClaimError, check
+from commute.errors import ClaimError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import Edge
 from commute.models.circuits.runs import Runs
-from commute.proofs.circuits.values import changes, check_measured, values, without_each
+from commute.proofs.circuits.given import check_measured, is_number
+from commute.proofs.circuits.values import changes, values, without_each
 from commute.runs.seeds import stream
 
 _TRIES = 1000  # random paths, of which one must lead along an edge that the circuit does not have
@@ -75,8 +76,8 @@ def minimality_test(
     """
     from scipy.stats import binom
 
-    check_measured(runs, behaviour, paths=paths)
-    check([] if 0 < quantile < 1 else [f"quantile must be between 0 and 1; given {quantile}"], ClaimError, "the minimality test")
+    wrong = [] if is_number(quantile) and 0 < quantile < 1 else [f"quantile must be between 0 and 1; given {quantile!r}"]
+    check_measured([circuit], runs, behaviour, also=wrong, paths=paths)
     (kept,) = values(runs, behaviour, [circuit.edges])
     effects = np.abs(changes(kept, values(runs, behaviour, without_each(runs, circuit.edges)), behaviour)).mean(1)
     random = _random_effects(circuit, runs, behaviour, paths, seed)

@@ -1,6 +1,7 @@
 """Circuits run on fresh pairs of an input and another, whose values flow along all other edges."""
 
 from dataclasses import dataclass
+from functools import cached_property
 
 from torch import Tensor
 
@@ -9,6 +10,7 @@ from commute.causal.inputs import Inputs
 from commute.causal.interventions import Setting
 from commute.causal.model import CausalModel
 from commute.models.ablations import Mean, Zero
+from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
@@ -70,15 +72,20 @@ class Judged:
         runs = Runs.of(circuit.graph, pairs.bases, pairs.others if pairs.instead is None else pairs.instead)
         return cls(pairs, runs, *runs.scores([residual_edges(circuit.graph), (), circuit]))
 
+    @cached_property
+    def behaviour(self) -> Behaviour:
+        """That answers are the whole network's."""
+        return Behaviour.of(self.runs, "agreement")
+
     @property
     def right(self) -> Column:
         """Where the circuit answers as the whole network, [pairs]."""
-        return same_choice(self.kept, self.whole)
+        return _same_choice(self.kept, self.whole)
 
     @property
     def changed(self) -> Column:
         """Where nothing kept answers otherwise, [pairs]."""
-        return ~same_choice(self.none, self.whole)
+        return ~_same_choice(self.none, self.whole)
 
     @property
     def worst(self) -> Counterexample | None:
@@ -100,7 +107,7 @@ class Judged:
         )
 
 
-def same_choice(first: Tensor, second: Tensor) -> Column:
+def _same_choice(first: Tensor, second: Tensor) -> Column:
     """Where the largest of two rows of scores is the same, [batch]."""
     same: Column = (first.argmax(-1) == second.argmax(-1)).cpu().numpy()
     return same

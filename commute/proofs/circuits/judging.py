@@ -1,19 +1,23 @@
 """Evidence about a circuit, and what follows from it."""
 
 from collections.abc import Callable, Sequence
-
-import numpy as np
+from typing import TYPE_CHECKING
 
 from commute.alignments.binomial import Count, count
 from commute.causal.abstraction import Status
-from commute.errors import NetworkError
+from commute.errors import ClaimError, NetworkError
 from commute.models.circuits.circuit import Circuit
-from commute.models.circuits.graph import moved, residual_edges, stream_of
+from commute.models.circuits.graph import moved, stream_of
 from commute.models.reinitialised import reinitialised
-from commute.proofs.circuits.judged import Judged, same_choice
+from commute.proofs.circuits.judged import Judged
 from commute.proofs.circuits.measures import Minimality
+from commute.proofs.circuits.random_circuits import random_circuit
+from commute.proofs.circuits.values import values
 from commute.proofs.evidence import Evidence
 from commute.runs.seeds import stream
+
+if TYPE_CHECKING:
+    import networkx as nx
 
 Repeat = Callable[..., Circuit]  # a graph, and a seed -> the circuit that the same search finds there, of the same size
 
@@ -23,6 +27,7 @@ _SAYS = {
     _UNCHANGED: "inputs that it answers alike even then",
 }
 _SHUFFLED = "re-initialised network"
+_SHUFFLES = 8  # copies at most, of which one has to have answers that change when nothing is kept
 
 
 def slices(judged: Judged, *, confidence: float, at_least: float) -> list[Evidence]:
@@ -42,10 +47,10 @@ def random_circuits(
     circuit: Circuit, judged: Judged, *, controls: int, confidence: float, at_least: float, seed: int
 ) -> Evidence:
     """The best of some random circuits of the same size, on pairs that nothing kept answers otherwise."""
-    every, generator = residual_edges(circuit.graph), stream(seed, "verify", "circuit", "random")
-    drawn = [[every[i] for i in np.sort(generator.choice(len(every), len(circuit), replace=False))] for _ in range(controls)]
-    answered = [count(same_choice(s, judged.whole)[judged.changed]) for s in judged.runs.scores(drawn)]
-    says = f"the best of {controls} circuits of {len(circuit)} edges drawn at random"
+    generator = stream(seed, "verify", "circuit", "random")
+    drawn = [random_circuit(circuit.graph, len(circuit), generator) for _ in range(controls)]
+    answered = [count(x) for x in values(judged.runs, judged.behaviour, drawn)[:, judged.changed].astype(bool)]
+    says = f"the best of {controls} circuits of {len(circuit)} edges, made of random paths to the output"
     best = max(answered, key=lambda c: c.correct)
     return _control("random circuits", best, says, confidence=1 - (1 - confidence) / (controls + 1), at_least=at_least)
 
@@ -53,36 +58,57 @@ def random_circuits(
 def shuffled_network(
     circuit: Circuit, judged: Judged, *, repeat: Repeat | None, confidence: float, at_least: float, seed: int
 ) -> Evidence:
-    """The same search, or the same edges, on a copy of the network with shuffled weights."""
-    network = stream_of(circuit.graph).network
-    try:
-        copy = reinitialised(network, stream(seed, "verify", "circuit", _SHUFFLED))
-        if copy is None:
-            return _none("no weight changes when weights are shuffled", warning=False)
-        graph = moved(circuit.graph, copy)
-        found = Judged.of(Circuit(graph, circuit.edges) if repeat is None else repeat(graph, seed=seed), judged.pairs)
-    except NetworkError as error:
-        return _none(f"it cannot be made: {error}", warning=True)
+    """The same search, or the same edges, on a copy of the network with shuffled weights that some answers hang on."""
     says = f"{'the same edges' if repeat is None else 'what the same search finds'} on a copy with shuffled weights"
-    level = 1 - (1 - confidence) / 2
-    return _control(_SHUFFLED, count(found.right[found.changed]), says, confidence=level, at_least=at_least)
+    for shuffle in range(_SHUFFLES):
+        try:
+            copy = reinitialised(stream_of(circuit.graph).network, stream(seed, "verify", "circuit", _SHUFFLED, str(shuffle)))
+            graph = None if copy is None else moved(circuit.graph, copy)
+        except NetworkError as error:
+            return _unmeasured(f"it cannot be made: {error}")
+        if graph is None:
+            return _unmeasured("no weight changes when weights are shuffled")
+        other = Circuit(graph, circuit.edges) if repeat is None else _repeated(repeat, graph, seed)
+        if other is None:
+            nothing = f"{says}: no circuit at all"
+            return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, passed=True, says=nothing)
+        found = Judged.of(other, judged.pairs)
+        if found.changed.any():
+            level = 1 - (1 - confidence) / 2
+            return _control(_SHUFFLED, count(found.right[found.changed]), says, confidence=level, at_least=at_least)
+    return _unmeasured(f"{says}: with {_SHUFFLES} shuffles no input has another answer when nothing is kept")
+
+
+def _repeated(repeat: Repeat, graph: "nx.DiGraph[str]", seed: int) -> Circuit | None:
+    """The circuit that the same search finds; None where it finds none.
+
+    Raises:
+        ClaimError: when the search gives something else.
+    """
+    try:
+        found = repeat(graph, seed=seed)
+    except NetworkError:
+        return None
+    if not isinstance(found, Circuit) or found.graph is not graph:
+        raise ClaimError(
+            f"repeat must give a Circuit of the graph that it is given, such as found.repeat(size); it gave {found!r}"
+        )
+    return found
 
 
 def _control(name: str, found: Count, says: str, *, confidence: float, at_least: float) -> Evidence:
-    if not found.total:
-        return Evidence("control", "statistical", name, (), None, 0.0, 1.0, None, f"{says}: nothing changes its answers")
     lower, upper = found.lower(confidence), found.upper(confidence)
     return Evidence("control", "statistical", name, (), found, lower, upper, upper < at_least, says)
 
 
-def _none(says: str, *, warning: bool) -> Evidence:
-    return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, None, says, warning=warning)
+def _unmeasured(says: str) -> Evidence:
+    return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, None, says, warning=True)
 
 
 def left_over(circuit: Circuit, judged: Judged, *, confidence: float) -> Evidence:
     """How many answers are kept without the circuit; it decides nothing."""
-    (rest,) = judged.runs.scores([circuit.complement])
-    left = count(same_choice(rest, judged.whole)[judged.changed])
+    (kept,) = values(judged.runs, judged.behaviour, [circuit.complement])
+    left = count(kept[judged.changed].astype(bool))
     lower, upper = left.lower(confidence), left.upper(confidence)
     says = "answers kept when just the circuit is left out, of those that change when nothing is kept"
     return Evidence("diagnostic", "statistical", "all but the circuit", (), left, lower, upper, None, says, lower > 1 / 2)

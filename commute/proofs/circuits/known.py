@@ -2,14 +2,17 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from reprlib import repr  # noqa: A004
 
 import numpy as np
-import torch
 from torch import Tensor
 
-from commute.errors import ClaimError
+from commute.causal.batches import Column
+from commute.errors import ClaimError, check
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges
+from commute.models.circuits.scored import named
+from commute.proofs.circuits.given import not_circuit, numbers_of
 
 
 @dataclass(frozen=True)
@@ -50,14 +53,23 @@ def roc_curve(scores: Sequence[float] | Tensor, known: Circuit) -> RocCurve:
     """
     from sklearn import metrics
 
-    numbers = torch.as_tensor(scores).detach().double().cpu().numpy()
+    numbers = numbers_of(scores)
+    check(_misfits(scores, numbers, known), ClaimError, "a ROC curve")
     edges, kept = residual_edges(known.graph), set(known.edges)
-    if numbers.shape != (len(edges),):
-        raise ClaimError(f"there must be one score of each of {len(edges)} edges; given {list(numbers.shape)}")
-    if not np.isfinite(numbers).all():
-        raise ClaimError(f"scores must be finite; that of {'->'.join(edges[int((~np.isfinite(numbers)).argmax())])} is not")
-    if len(kept) == len(edges):
-        raise ClaimError(f"the known circuit has all {len(edges)} edges, so there are no others to tell them from")
     right = np.array([edge in kept for edge in edges])
     false_positive, true_positive, _ = metrics.roc_curve(right, numbers, drop_intermediate=False)
     return RocCurve(tuple(false_positive.tolist()), tuple(true_positive.tolist()), len(kept), len(edges) - len(kept))
+
+
+def _misfits(scores: object, numbers: Column, known: object) -> list[str]:
+    problems = [] if len(numbers) else [f"scores must be a list of numbers, one of each edge; given {repr(scores)}"]
+    if not isinstance(known, Circuit):
+        return problems + not_circuit(known, "known")
+    edges = residual_edges(known.graph)
+    if len(numbers) not in (0, len(edges)):
+        problems.append(f"there must be one score of each of {len(edges)} edges; given {len(numbers)}")
+    elif not np.isfinite(numbers).all():
+        problems.append(f"scores must be finite; that of {named(edges[int((~np.isfinite(numbers)).argmax())])} is not")
+    if len(known) == len(edges):
+        problems.append(f"the known circuit has all {len(edges)} edges, so there are no others to tell them from")
+    return problems

@@ -6,13 +6,14 @@ from dataclasses import dataclass
 import numpy as np
 
 from commute.causal.batches import Column
-from commute.errors import ClaimError
+from commute.errors import ClaimError, check
 from commute.models.circuits.behaviour import Behaviour, Measure
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import Edge, residual_edges
 from commute.models.circuits.runs import Runs
+from commute.proofs.circuits.given import check_measured, not_confidence, numbers_of
 from commute.proofs.circuits.intervals import Estimate, Spread, difference, holm, mean, rate, ratio, ratio_of_rates
-from commute.proofs.circuits.values import BITS, changes, check_measured, of_whole, values, without_each
+from commute.proofs.circuits.values import BITS, changes, of_whole, values, without_each
 
 _FEW = 4  # edges that are named
 
@@ -64,6 +65,7 @@ def faithfulness(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confiden
     Raises:
         ClaimError: when nothing kept does as well as the whole network, so that there is nothing to keep.
     """
+    check_measured([circuit], runs, behaviour, confidence=confidence)
     return _kept(circuit.edges, runs, behaviour, confidence)
 
 
@@ -72,11 +74,11 @@ def completeness(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confiden
 
     A circuit is complete where this is near 0; see `faithfulness`.
     """
+    check_measured([circuit], runs, behaviour, confidence=confidence)
     return _kept(circuit.complement, runs, behaviour, confidence)
 
 
 def _kept(edges: Sequence[Edge], runs: Runs, behaviour: Behaviour, confidence: float) -> Faithfulness:
-    check_measured(runs, behaviour, confidence)
     whole = of_whole(behaviour)
     kept, none = values(runs, behaviour, [edges, ()])
     check_gap(whole, none, behaviour)
@@ -111,11 +113,13 @@ def over_repetitions(numbers: Sequence[float], *, confidence: float = 0.99) -> S
         confidence: of each bound on their mean.
 
     Raises:
-        ClaimError: when there are fewer than two.
+        ClaimError: when there are fewer than two, and when one is not finite.
     """
-    if len(numbers) <= 1:
-        raise ClaimError(f"a spread over repetitions needs two numbers or more; given {list(numbers)}")
-    return Spread(tuple(map(float, numbers)), mean(np.asarray(numbers, dtype=np.float64), confidence))
+    found, problems = numbers_of(numbers), not_confidence(confidence)
+    if len(found) <= 1 or not np.isfinite(found).all():
+        problems.append(f"it needs two finite numbers or more; given {numbers!r}")
+    check(problems, ClaimError, "a spread over repetitions")
+    return Spread(tuple(found.tolist()), mean(found, confidence))
 
 
 @dataclass(frozen=True)
@@ -181,7 +185,7 @@ def minimality(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence
         behaviour: of the network on these inputs.
         confidence: of each bound on an effect, and of all tests together.
     """
-    check_measured(runs, behaviour, confidence)
+    check_measured([circuit], runs, behaviour, confidence=confidence)
     (kept,) = values(runs, behaviour, [circuit.edges])
     less = values(runs, behaviour, without_each(runs, circuit.edges))
     lost = changes(kept, less, behaviour)

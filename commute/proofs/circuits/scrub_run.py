@@ -5,14 +5,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import cached_property, partial
 
+import numpy as np
 import torch
 from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.errors import NetworkError
 from commute.models.circuits.graph import named
-from commute.models.circuits.ports import Reads, Writes
+from commute.models.circuits.ports import Reads
 from commute.models.circuits.runs import Runs
+from commute.models.circuits.stream import adding
 from commute.models.hooks import visiting
 from commute.models.positions import frame_of
 from commute.proofs.circuits.scrub_tree import OWN, Tree
@@ -32,29 +34,24 @@ def scrubbed_scores(runs: Runs, tree: Tree, inputs: Batch, rows: Column) -> Tens
         rows: which of them each draw of the tree is, [draws, batch].
     """
     of_copies, wires = rows[list(tree.copies)], _wires(runs, tree)
-    size = max(1, runs._most // len(tree.copies))  # noqa: SLF001
+    size = max(1, runs.rows_at_once // len(tree.copies))
     blocks = [of_copies[:, start : start + size] for start in range(0, rows.shape[1], size)]
     with torch.no_grad():
-        return torch.cat([_block(runs, wires, take(inputs, block.reshape(-1)), len(block)) for block in blocks])
+        found = torch.cat([_block(runs, wires, take(inputs, block.reshape(-1)), len(block)) for block in blocks])
+    runs.check_numbers([found], np.arange(len(found)))
+    return found
 
 
 def _block(runs: Runs, wires: _Wires, batch: Batch, copies: int) -> Tensor:
     """The scores of some inputs, of which those of one copy follow those of another in the batch, as in the first copy."""
     stream, rows = runs.stream, rows_of(batch) // copies
     written: list[Tensor] = []
-    visits = {
-        tap: partial(_see, [w for w in stream.writes if w.tap == tap], written) for tap in {w.tap: 0 for w in stream.writes}
-    }
+    visits = adding(written, stream.writes)
     plain = replace(stream, edges=torch.zeros_like(stream.edges))  # by itself it exchanges nothing
     none = torch.ones(len(stream.readers), len(stream.writers)), torch.zeros_like(runs.instead[:, :1])
     with visiting(stream.network.module, visits, rows=lambda: None):
         output = plain.run(batch, *none, reading=partial(_Side(runs, batch, copies).read, wires, written))
     return runs.readout.scores(output, rows_of(batch))[OWN * rows : (OWN + 1) * rows]
-
-
-def _see(writes: Sequence[Writes], written: list[Tensor], value: Tensor) -> None:
-    for w in writes:
-        written.append(w.of(value, written[0].shape[1:-1] if written else value.shape[:-1]))
 
 
 @dataclass(frozen=True, eq=False)

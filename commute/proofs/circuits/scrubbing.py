@@ -6,6 +6,7 @@ for rigorously testing interpretability hypotheses (Redwood Research, Alignment 
 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from numbers import Integral
 from typing import Any, get_args
 
 import networkx as nx
@@ -20,8 +21,9 @@ from commute.models.circuits.behaviour import Behaviour, Measure
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.runs import Runs
 from commute.models.rows import batched
+from commute.proofs.circuits.given import not_circuit, not_confidence
 from commute.proofs.circuits.intervals import Estimate, mean, rate, ratio, ratio_of_rates
-from commute.proofs.circuits.scrub_draws import drawn_rows
+from commute.proofs.circuits.scrub_draws import alike, drawn_rows
 from commute.proofs.circuits.scrub_run import scrubbed_scores
 from commute.proofs.circuits.scrub_shown import shown
 from commute.proofs.circuits.scrub_tree import Copied, Names, Sharing, Tree, treeified
@@ -69,9 +71,10 @@ class Scrubbing:
         return f"Scrubbing({self})"
 
     def __str__(self) -> str:
+        exchanged = "" if np.isnan(self.exchanged) else f"; {self.exchanged:.0%} of draws are another input"
         return (
             f"{self.measure} {self.scrubbed} scrubbed, {self.whole} whole, {self.random} on random inputs: "
-            f"{self.recovered} recovered on {len(self.scrubbed_values)} inputs"
+            f"{self.recovered} recovered on {len(self.scrubbed_values)} inputs{exchanged}"
         )
 
     @property
@@ -99,6 +102,16 @@ class Scrubbing:
             return ratio_of_rates(part, whole, none, self.confidence)
         return ratio(part - none, whole - none, self.confidence)
 
+    @property
+    def exchanged(self) -> float:
+        """The share of draws of nodes with variables that are another input than their reader's; NaN where none has any.
+
+        Where it is small, inputs seldom agree with others, and little is tested.
+        """
+        kinds = alike(self.inputs, rows_of(self.inputs))[self.drawn]
+        moved = [kinds[i] != kinds[draw.of] for i, draw in enumerate(self.plan.draws) if draw.variables]
+        return float(np.mean(moved)) if moved else np.nan
+
     def tree(self, row: int) -> "nx.DiGraph[Copied]":
         """The inputs on which nodes were run for one of the inputs, from the output to what is read.
 
@@ -109,8 +122,8 @@ class Scrubbing:
         Raises:
             ClaimError: when there is no such row.
         """
-        if not 0 <= row < self.drawn.shape[1]:
-            raise ClaimError(f"there are {self.drawn.shape[1]} inputs, counted from 0; given {row}")
+        if not isinstance(row, Integral) or not 0 <= row < self.drawn.shape[1]:
+            raise ClaimError(f"there are {self.drawn.shape[1]} inputs, counted from 0; given {row!r}")
         return shown(self.plan, self.inputs, self.values, self.drawn[:, row])
 
     def text(self, row: int) -> str:
@@ -157,13 +170,15 @@ def scrub(
         ClaimError: listing all that is wrong: nodes and variables that are not there, nodes outside the circuit, variables that
             tell all inputs apart, a tree that is too large.
     """
-    problems = not_counts(n=n)
+    problems = [*not_circuit(circuit), *not_counts(n=n), *not_confidence(confidence)]
+    if not isinstance(algorithm, CausalModel):
+        problems.append(f"algorithm must be a causal model; given {algorithm!r}")
+    elif len(algorithm.outputs) != 1:
+        problems.append(f"the algorithm must have one output, the network's answer; it has {', '.join(algorithm.outputs)}")
     if others not in get_args(Sharing):
         problems.append(unknown("way of sharing others", others, get_args(Sharing)))
-    if not 0.5 <= confidence < 1:  # noqa: PLR2004
-        problems.append(f"confidence must be at least 0.5 and below 1; given {confidence}")
-    if len(algorithm.outputs) != 1:
-        problems.append(f"the algorithm must have one output, the network's answer; it has {', '.join(algorithm.outputs)}")
+    if measure not in get_args(Measure):
+        problems.append(unknown("measure", measure, get_args(Measure)))
     names = _names(algorithm, circuit, correspondence, problems)
     check(problems[:_MANY], ClaimError, "causal scrubbing")
     plan = treeified(circuit, names, others)
@@ -171,7 +186,8 @@ def scrub(
     variables = dict.fromkeys([v for named in names.values() for v in named] + [*algorithm.outputs])
     values = algorithm.solve(drawn_from, only=[*variables])
     own, random = stream(seed, "scrubbing", "inputs").integers(rows_of(drawn_from), size=(2, n))
-    drawn = drawn_rows(plan.draws, values, own, stream(seed, "scrubbing", "resampling"))
+    kinds = alike(drawn_from, rows_of(drawn_from))
+    drawn = drawn_rows(plan.draws, values, own, kinds, stream(seed, "scrubbing", "resampling"))
     runs = Runs.of(circuit.graph, take(drawn_from, own), take(drawn_from, random))
     answers = runs.readout.choices(values[algorithm.outputs[0]][own])
     behaviour = Behaviour.of(runs, measure, answers=answers)
@@ -193,6 +209,8 @@ def _names(algorithm: CausalModel, circuit: Circuit, correspondence: Corresponde
     if not isinstance(correspondence, Mapping):
         problems.append(f"the correspondence is a mapping from nodes or edges to variables; given {correspondence!r}")
         return {}
+    if not isinstance(algorithm, CausalModel) or not isinstance(circuit, Circuit):
+        return {}  # told already
     found: dict[Any, tuple[str, ...]] = {}
     for key, named in correspondence.items():
         place = tuple(key.split("->")) if isinstance(key, str) and "->" in key else key

@@ -7,8 +7,8 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import Column, rows_of
-from commute.errors import ClaimError, check, not_counts
+from commute.causal.batches import Column
+from commute.errors import ClaimError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import Edge
 from commute.models.circuits.runs import Keeping, Runs
@@ -57,14 +57,14 @@ def without_each(runs: Runs, edges: Sequence[Edge]) -> Iterator[Tensor]:
         yield less
 
 
-def check_measured(runs: Runs, behaviour: Behaviour, confidence: float = 0.99, **counts: int) -> None:
-    """Check what every measurement of a circuit is given.
+def check_varies(whole: Column, behaviour: Behaviour, test: str) -> None:
+    """Check that the measure of the whole network, [rows], differs between rows.
 
     Raises:
-        ClaimError: listing all that is wrong.
+        ClaimError: when it does not.
     """
-    rows, own = rows_of(runs.batch), len(behaviour.whole)
-    problems = [] if rows == own else [f"the behaviour is that of {own} rows and the runs have {rows}; take it from these runs"]
-    if not 0.5 <= confidence < 1:  # noqa: PLR2004
-        problems.append(f"confidence must be at least 0.5 and below 1; given {confidence}")
-    check(problems + not_counts(**counts), ClaimError, "the measurement of a circuit")
+    if np.ptp(whole) <= rounding(behaviour):
+        raise ClaimError(
+            f"the {behaviour.measure} of the whole network is {whole[0]:z.4g} on all {len(whole)} rows, so the {test} test has "
+            "nothing to compare circuits with; take the logit difference, or the accuracy on rows of which it has some wrong"
+        )

@@ -4,8 +4,7 @@ from commute.causal.batches import rows_of
 from commute.causal.interventions import Setting
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, CommuteError, check, not_counts
-from commute.models.ablations import Mean
-from commute.models.circuits.behaviour import Behaviour
+from commute.models.ablations import Mean, Zero
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges, stream_of
 from commute.models.rows import batched
@@ -56,14 +55,14 @@ def verify_circuit(
         ClaimError: for values out of range.
         NetworkError: when the inputs do not fit the network.
     """
-    _check(circuit, inputs, at_least=at_least, confidence=confidence, n=n, controls=controls)
+    _check(circuit, inputs, instead, repeat, at_least=at_least, confidence=confidence, n=n, controls=controls)
     judged = Judged.of(circuit, Pairs.drawn(inputs, instead, n, seed))
     evidence = (
         *slices(judged, confidence=confidence, at_least=at_least),
         random_circuits(circuit, judged, controls=controls, confidence=confidence, at_least=at_least, seed=seed),
         shuffled_network(circuit, judged, repeat=repeat, confidence=confidence, at_least=at_least, seed=seed),
         left_over(circuit, judged, confidence=confidence),
-        matters(found := minimality(circuit, judged.runs, Behaviour.of(judged.runs, "agreement"), confidence=confidence)),
+        matters(found := minimality(circuit, judged.runs, judged.behaviour, confidence=confidence)),
     )
     status, reasons = decided(evidence, at_least=at_least)
     on_event(Decided(status))
@@ -90,7 +89,9 @@ def _elsewhere(instead: Elsewhere) -> str:
     return "what another input has" if instead is None else "a mean" if isinstance(instead, Mean) else "nothing"
 
 
-def _check(circuit: object, inputs: object, *, at_least: float, confidence: float, n: int, controls: int) -> None:
+def _check(
+    circuit: object, inputs: object, instead: object, repeat: object, *, at_least: float, confidence: float, n: int, controls: int
+) -> None:
     problems = [] if isinstance(circuit, Circuit) else [f"circuit must be a cm.Circuit; given {circuit!r}"]
     if not isinstance(inputs, CausalModel):
         try:
@@ -99,7 +100,11 @@ def _check(circuit: object, inputs: object, *, at_least: float, confidence: floa
                 problems.append(f"inputs must be a causal model, or a batch of {_FEWEST} rows or more; given {rows}")
         except (CommuteError, TypeError, AttributeError) as error:
             problems.append(f"inputs must be a causal model to draw from, or a batch; given {type(inputs).__name__}: {error}")
-    for name, share in (("at_least", at_least), ("confidence", confidence)):
-        if not isinstance(share, (int, float)) or not 0 < share < 1:
-            problems.append(f"{name} must lie between 0 and 1; given {share!r}")
+    if not (instead is None or isinstance(instead, (Mean, Zero))):
+        problems.append(f"instead must be None (what edges carry for another input), Mean(inputs) or Zero(); given {instead!r}")
+    if not (repeat is None or callable(repeat)):
+        problems.append(f"repeat must be a function of a graph and a seed, such as found.repeat(size); given {repeat!r}")
+    for name, share, least in (("at_least", at_least, 0), ("confidence", confidence, 0.5)):
+        if not isinstance(share, (int, float)) or not least < share < 1:
+            problems.append(f"{name} must lie between {least} and 1; given {share!r}")
     check(problems + not_counts(n=n, controls=controls), ClaimError, "the claim about a circuit")

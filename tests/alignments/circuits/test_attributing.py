@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 from torch import nn
@@ -6,10 +7,11 @@ import commute as cm
 from commute.alignments.circuits.attributing import attributions
 from commute.alignments.circuits.methods import EdgeAttribution, EdgePatching
 from commute.errors import NetworkError
-from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.behaviour import SMOOTH, Behaviour
 from commute.models.circuits.graph import computation_graph, residual_edges
 from commute.models.circuits.runs import Runs
 from tests.alignments.circuits import networks
+from tests.models import families
 
 
 def close(found, expected, within=1e-4):
@@ -19,7 +21,7 @@ def close(found, expected, within=1e-4):
 
 
 @pytest.mark.parametrize("options", [{}, {"positions": [0, -1]}, {"neurons": True}], ids=["whole", "positions", "neurons"])
-@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "opt", "phi3"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "opt", "phi3", *families.SHARING])
 def test_attribution_is_its_definition_on_every_kind_of_decoder(family, options):
     graph, first, others = networks.language(family, **options)
     runs = Runs.of(graph, first, others)
@@ -28,7 +30,7 @@ def test_attribution_is_its_definition_on_every_kind_of_decoder(family, options)
     close(found, networks.by_definition(runs, behaviour, 3, networks.sources(runs)))
 
 
-@pytest.mark.parametrize("measure", ["logit difference", "divergence"])
+@pytest.mark.parametrize("measure", SMOOTH)
 @pytest.mark.parametrize("instead", ["mean", "zero"])
 def test_attribution_is_its_definition_for_other_ablations_and_measures(instead, measure):
     graph, first, _ = networks.language("gemma2")
@@ -146,3 +148,17 @@ def test_an_edge_between_nodes_at_one_position_scores_by_that_position_alone():
         edge = u.partition("[")[0], v.partition("[")[0]
         sums[edge] = sums.get(edge, 0) + x
     close(torch.stack([sums[e] for e in one]), torch.stack(list(one.values())))
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+def test_rows_that_are_their_own_counterfactuals_score_nothing_on_the_path_of_activations(dtype):
+    """Row by row, where what is to be added instead differs from what is added by rounding alone."""
+    graph, first, others = networks.language()
+    stream = graph.graph["stream"]
+    stream.network.module.to(dtype)
+    others = {k: np.concatenate([first[k][:2], x[2:]]) for k, x in others.items()}
+    runs = Runs.of(graph, first, others)
+    stream.network.batch_size = 2
+    found = EdgeAttribution(steps=2, path="activations").scores(runs, Behaviour.of(runs)).float()
+    assert found[:, :2].abs().max() <= 0.05 * found[:, 2:].abs().max()
+    assert torch.isfinite(found).all()

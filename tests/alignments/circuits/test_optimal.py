@@ -54,7 +54,18 @@ def test_training_constants_leaves_the_network_as_found():
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
 
 
-@pytest.mark.parametrize("option", [{"steps": 0}, {"batch": 0}, {"learning_rate": 0}, {"learning_rate": np.inf}])
+@pytest.mark.parametrize(
+    "option",
+    [
+        {"steps": 0},
+        {"batch": 0},
+        {"learning_rate": 0},
+        {"learning_rate": np.inf},
+        {"learning_rate": True},
+        {"seed": "x"},
+        {"seed": -1},
+    ],
+)
 def test_options_of_optimal_ablation_must_make_sense(option):
     with pytest.raises(AlignmentError, match=f"{next(iter(option))} must be"):
         OptimalAblation(**option)

@@ -1,14 +1,16 @@
 """Measures of what of a network's answers is kept."""
 
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
-from scipy.special import rel_entr, softmax
+from scipy.special import log_softmax, rel_entr, softmax
 from torch.testing import assert_close
 
 import commute as cm
 from commute.errors import NetworkError
-from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.behaviour import SMOOTH, Behaviour, Measure
 from commute.models.circuits.graph import computation_graph, residual_edges
 from commute.models.circuits.runs import Runs
 from tests.models.circuits import nets
@@ -44,6 +46,31 @@ def test_the_divergence_is_that_of_the_probabilities():
     assert_close(Behaviour.of(RUNS, "divergence")(WHOLE), torch.zeros(5))
 
 
+def test_the_log_probability_is_that_of_the_answer():
+    answers = torch.tensor([1, 2, 3, 4, 5])
+    found = Behaviour.of(RUNS, "log probability", answers=answers)(SOME)
+    expected = log_softmax(SOME.double().numpy(), -1)[:, ROWS, answers.numpy()]
+    assert_close(found.double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-4)
+
+
+def test_the_measures_with_gradients_are_the_smooth_ones():
+    scores = SOME.clone().requires_grad_()
+    graded = {m for m in get_args(Measure) if Behaviour.of(RUNS, m)(scores).requires_grad}
+    assert graded == set(SMOOTH)
+
+
+def test_a_behaviour_fits_the_inputs_that_it_is_of():
+    behaviour = Behaviour.of(RUNS)
+    assert behaviour.misfits(Runs.of(GRAPH, {"i": nets.BASE["i"].copy()}, cm.Zero())) == []
+    for runs, told in (
+        (Runs.of(computation_graph(nets.hooked(), nets.BASE), nets.BASE, nets.OTHER), "another computation graph"),
+        (Runs.of(GRAPH, nets.OTHER, nets.BASE), "of other inputs"),
+        (RUNS.take(np.arange(3)), "that of 5 rows and the runs have 3"),
+    ):
+        (problem,) = behaviour.misfits(runs)
+        assert told in problem
+
+
 def test_agreement_is_with_the_network_and_accuracy_with_the_answers():
     answers = torch.tensor([1, 2, 3, 4, 5])
     assert torch.equal(Behaviour.of(RUNS, "agreement", answers=answers)(SOME), (SOME.argmax(-1) == WHOLE.argmax(-1)).float())
@@ -52,9 +79,10 @@ def test_agreement_is_with_the_network_and_accuracy_with_the_answers():
 
 def test_the_rows_of_a_behaviour_can_be_taken():
     rows = torch.tensor([4, 1])
-    for measure in ("logit difference", "divergence", "agreement", "accuracy"):
+    for measure in get_args(Measure):
         behaviour = Behaviour.of(RUNS, measure)
         assert_close(behaviour.take(rows)(SOME[:, rows]), behaviour(SOME)[:, rows])
+        assert behaviour.take(rows).misfits(RUNS.take(rows.numpy())) == []
 
 
 def test_choices_that_there_are_not_are_told():

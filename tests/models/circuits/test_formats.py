@@ -36,8 +36,9 @@ def test_circuits_are_read_as_they_were_written(ending, graph, tmp_path):
 def test_scores_are_read_as_they_were_written(ending, graph, tmp_path):
     scores = torch.randn(len(residual_edges(graph)), generator=torch.Generator().manual_seed(0), dtype=torch.float64)
     write_circuit(Scored(graph, scores), tmp_path / f"s.{ending}")
-    found = read_circuit(graph, tmp_path / f"s.{ending}").scores
-    assert torch.equal(found, scores.float().double() if ending == "pt" else scores)
+    found = read_circuit(graph, tmp_path / f"s.{ending}")
+    assert torch.equal(found.scores, scores.float().double() if ending == "pt" else scores)
+    assert found.keep is None
 
 
 @settings(max_examples=20)
@@ -49,7 +50,7 @@ def test_scores_and_a_circuit_are_kept_together(tmp_path_factory, scores, data):
     write_circuit(both, path)
     found = read_circuit(GRAPH, path)
     assert torch.equal(found.scores, both.scores)
-    assert found.keep == both.keep
+    assert found.keep == (None if len(keep) == len(EDGES) else both.keep)
     with pytest.raises(NetworkError, match="not both"):
         write_circuit(both, path.with_suffix(".txt"))
 
@@ -205,6 +206,12 @@ def test_what_cannot_be_written_or_read_is_told(tmp_path):
     (tmp_path / "c.json").write_text("{")
     with pytest.raises(NetworkError, match="is not JSON"):
         read_circuit(GRAPH, tmp_path / "c.json")
+    (tmp_path / "c.json").write_text("[" * 100_000)
+    with pytest.raises(NetworkError, match=r"c\.json is not JSON of the format: maximum recursion"):
+        read_circuit(GRAPH, tmp_path / "c.json")
+    (tmp_path / "c.txt").write_bytes(b"\xff\xfe\x00")
+    with pytest.raises(NetworkError, match=r"c\.txt is not text in UTF-8"):
+        read_circuit(GRAPH, tmp_path / "c.txt")
     (tmp_path / "c.json").write_text('{"cfg": {}, "edges": []}')
     with pytest.raises(NetworkError, match="of another network"):
         read_circuit(GRAPH, tmp_path / "c.json")
@@ -218,7 +225,29 @@ def test_what_cannot_be_written_or_read_is_told(tmp_path):
             write_circuit(cm.Circuit(graph, edges), tmp_path / "c.json")
         write_circuit(cm.Circuit(graph, edges), tmp_path / "c.txt")
         assert read_circuit(graph, tmp_path / "c.txt").circuit.edges == tuple(edges)
+    with pytest.raises(
+        NetworkError, match=r"given \('m0', 'logits'\); of what a search found.*Scored\(found.graph, found.scores\)"
+    ):
+        write_circuit(("m0", "logits"), tmp_path / "c.json")
     with pytest.raises(NetworkError, match="one for each of the"):
         Scored(GRAPH, torch.zeros(3))
     with pytest.raises(NetworkError, match="choose edges by their scores"):
         _ = Scored(GRAPH, torch.zeros(len(EDGES))).circuit
+
+
+def test_nodes_that_a_graph_lacks_for_a_format_are_named(tmp_path):
+    attention = cm.zoo.induction()
+    batch = cm.zoo.induction_sequences(8, seed=0)
+    for graph, told in (
+        (computation_graph(attention, batch), r"this graph lacks m0, m1; write it as \.txt"),
+        (computation_graph(nets.hooked(), nets.BASE, positions=[0]), "has nodes for each position"),
+        (computation_graph(nets.decoder("gpt2"), nets.PROMPTS, neurons=True), r"lacks m0, m1 and has m0\.n0, m0\.n1"),
+    ):
+        with pytest.raises(NetworkError, match=told):
+            write_circuit(cm.Circuit(graph, residual_edges(graph)), tmp_path / "c.json")
+
+
+def test_what_is_known_of_edges_reads_shortly():
+    scores = torch.zeros(len(EDGES))
+    assert repr(Scored(GRAPH, scores)) == f"Scored({len(EDGES)} edges with scores, no circuit)"
+    assert repr(Scored(GRAPH, keep=tuple(EDGES[:2]))) == f"Scored({len(EDGES)} edges without scores, 2 kept)"

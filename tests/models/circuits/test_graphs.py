@@ -1,5 +1,7 @@
 """Computation graphs: their nodes and edges by family, graphs made by hand, and what they do not take."""
 
+from dataclasses import replace
+
 import networkx as nx
 import numpy as np
 import pytest
@@ -11,6 +13,7 @@ from torch.testing import assert_close
 
 import commute as cm
 from commute.errors import NetworkError
+from commute.models.circuits.ends import ends_of
 from commute.models.circuits.graph import computation_graph, moved, residual_edges
 from commute.models.circuits.runs import Runs
 from commute.models.reinitialised import reinitialised
@@ -56,8 +59,9 @@ def test_heads_that_share_keys_and_values_read_them_together():
     assert set(graph.predecessors("a0.h2")) == {"a0.h2<q>", "a0.g1<k>", "a0.g1<v>"}
 
 
-def test_parallel_blocks_do_not_read_each_other():
-    graph = computation_graph(nets.decoder("gpt_neox"), nets.PROMPTS)
+@pytest.mark.parametrize("family", ["gpt_neox", *families.SHARING])
+def test_parallel_blocks_do_not_read_each_other(family):
+    graph = computation_graph(nets.decoder(family), nets.PROMPTS)
     assert set(graph.predecessors("m0")) == {"input"}
     assert set(graph.predecessors("m1")) == {"input", "m0", *(f"a0.h{h}" for h in range(4))}
     assert set(graph.predecessors("a1.h0<q>")) == set(graph.predecessors("m1"))
@@ -67,6 +71,141 @@ def test_attention_behind_a_norm_is_one_node():
     graph = computation_graph(nets.decoder("gemma2"), nets.PROMPTS)
     assert list(graph) == ["input", "a0", "m0", "a1", "m1", "logits"]
     assert graph.number_of_edges() == 15
+
+
+def test_attention_as_one_node_reads_at_one_position_and_writes_at_others():
+    graph = computation_graph(nets.decoder("gemma2"), nets.PROMPTS, positions=[1, -1])
+    circuit = cm.Circuit(graph, ["input[1]->a0<x>[1]", "a0[-1]->logits[-1]"])
+    assert circuit.nodes == ("input[1]", "a0<x>[1]", "a0[-1]", "logits[-1]")
+    kept, none = Runs.of(graph, nets.PROMPTS, nets.OTHERS).scores([circuit, []])
+    assert (kept - none).abs().max() > 1e-3
+
+
+def test_the_ends_are_the_positions_that_the_answer_is_read_at():
+    graph = computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=[0, -1])
+    assert len(cm.Circuit(graph, ["input[-1]->logits[-1]"])) == 1
+    for place in ("0", "*"):
+        with pytest.raises(NetworkError, match=r"is given to logits\[-1\], so"):
+            cm.Circuit(graph, [f"input[{place}]->logits[{place}]"])
+    net = nets.hooked()
+    two = cm.Network(net.module, encode=net.encode, decode=lambda x: (x[:, 0] + x[:, 2]).argmax(-1))
+    ends = {p: computation_graph(two, nets.BASE, positions=[p]) for p in (0, 1, 2)}
+    assert [len(ends_of(ends[p])) for p in (0, 1, 2)] == [2, 1, 2]
+    assert ends_of(ends[1]) == ("logits[*]",)
+    assert ends_of(moved(ends[1], nets.hooked(1))) == ("logits[*]",)
+
+
+def test_ends_at_named_positions_are_those_of_any_row():
+    net = nets.hooked()
+    named = cm.Network(
+        net.module, encode=net.encode, decode=net.decode, positions={"there": lambda b: np.where(b["i"] == 4, nets.LENGTH - 1, 1)}
+    )
+    assert ends_of(computation_graph(named, nets.BASE, positions=["there"])) == ("logits[there]", "logits[*]")
+    few = {"i": nets.BASE["i"][:4]}
+    assert ends_of(computation_graph(named, few, positions=["there"])) == ("logits[*]",)
+
+
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "phi", "hooked"])
+def test_edges_do_not_depend_on_the_inputs_that_they_are_read_off(family):
+    net, batch = (nets.hooked(), nets.BASE) if family == "hooked" else (nets.decoder(family), nets.PROMPTS)
+    expected = computation_graph(net, batch)
+    alike = {k: x[[0, 0, 0, 1]] for k, x in batch.items()}
+    one = {k: x[0] for k, x in batch.items()}
+    for inputs in (alike, alike | {"unread": np.arange(4)}, one):
+        assert list(computation_graph(net, inputs).edges) == list(expected.edges)
+
+
+class Idle(nn.Module):
+    """Two maps side by side, of which the first gives nothing for small inputs."""
+
+    def __init__(self):
+        super().__init__()
+        self.embed, self.read_a, self.a, self.b, self.out = (
+            nn.Identity(),
+            nn.Identity(),
+            nn.ReLU(),
+            nn.Linear(2, 2),
+            nn.Identity(),
+        )
+
+    def forward(self, x):
+        x = self.embed(x)
+        a = self.a(self.read_a(x) - 1)
+        return self.out(x + a + torch.tanh(self.b(x)))
+
+
+def test_a_writer_that_is_idle_gets_the_edges_that_it_has_and_no_other():
+    net = cm.Network(Idle(), encode=lambda b: torch.from_numpy(np.stack([b["x"], b["y"]], 1)), decode=lambda x: x.argmax(-1))
+    writes = [cm.Writes(("input",), Tap("embed")), cm.Writes(("a",), Tap("a"))]
+    reads = [cm.Reads((n,), Tap(t, input=True)) for n, t in (("a", "read_a"), ("logits", "b"))]
+    for size in (0.01, 5.0):
+        batch = {v: (size * np.random.default_rng(i).normal(size=4)).astype(np.float32) for i, v in enumerate("xy")}
+        found = computation_graph(net, batch, writes=writes, reads=reads)
+        assert residual_edges(found) == [("input", "a"), ("input", "logits")]
+
+
+class Growing(nn.Module):
+    """Maps one after the other, or side by side, of which each adds much more than the last, or much less."""
+
+    def __init__(self, factor, *, beside):
+        super().__init__()
+        self.embed, self.out, self.beside = nn.Identity(), nn.Identity(), beside
+        self.maps = nn.ModuleList(nn.Sequential(nn.Tanh(), Scale(factor ** (2 * i))) for i in range(5))
+        self.reads = nn.ModuleList(nn.Identity() for _ in range(5))
+
+    def forward(self, x):
+        x = total = self.embed(x)
+        for inner, read in zip(self.maps, self.reads, strict=True):
+            total = total + inner(read(x if self.beside else total))
+        return self.out(total)
+
+
+@pytest.mark.parametrize("beside", [False, True])
+@pytest.mark.parametrize("factor", [0.05, 1.0, 20.0])
+def test_writers_of_very_different_size_are_told_apart(factor, beside):
+    module = Growing(factor, beside=beside)
+    net = cm.Network(module, encode=lambda b: VALUES[torch.from_numpy(b["i"])], decode=lambda x: x.argmax(-1))
+    nodes = [f"m{i}" for i in range(5)]
+    writes = [cm.Writes(("input",), Tap("embed")), *(cm.Writes((n,), Tap(f"maps.{i}")) for i, n in enumerate(nodes))]
+    reads = [*(cm.Reads((n,), Tap(f"reads.{i}", input=True)) for i, n in enumerate(nodes)), cm.Reads(("end",), Tap("out"))]
+    found = set(residual_edges(computation_graph(net, ROWS, writes=writes, reads=reads)))
+    before = {n: ["input", *([] if beside else nodes[:i])] for i, n in enumerate(nodes)} | {"end": ["input", *nodes]}
+    assert found == {(w, r) for r, some in before.items() for w in some}
+
+
+class Scale(nn.Module):
+    def __init__(self, by):
+        super().__init__()
+        self.by = by
+
+    def forward(self, x):
+        return self.by * x
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16, torch.float16])
+@pytest.mark.parametrize("family", ["gpt2", "gpt_neox", "phi", "qwen3"])
+def test_one_large_number_of_the_stream_hides_nothing(family, dtype):
+    net = nets.decoder(family, dtype=dtype)
+    expected = list(computation_graph(net, nets.PROMPTS).edges)
+    with torch.no_grad():
+        net.module.get_input_embeddings().weight[:, 0] += 300
+    graph = computation_graph(net, nets.PROMPTS)
+    assert list(graph.edges) == expected
+    stream = graph.graph["stream"]
+    writes, reads = ([x for x in some if x.nodes != ("m0",)] for some in (stream.writes, stream.reads))
+    with pytest.raises(NetworkError, match="is not the sum of what nodes before it wrote"):
+        computation_graph(net, nets.PROMPTS, writes=writes, reads=reads)
+
+
+def test_weights_that_are_made_of_others_are_read():
+    net = nets.decoder("llama")
+    expected = computation_graph(net, nets.PROMPTS, neurons=True)
+    whole = Runs.of(expected, nets.PROMPTS, nets.OTHERS).scores([residual_edges(expected)[::2]])
+    for layer in net.module.model.layers:
+        for map_ in (layer.self_attn.q_proj, layer.self_attn.o_proj, layer.mlp.down_proj):
+            nn.utils.parametrizations.weight_norm(map_)
+    graph = computation_graph(net, nets.PROMPTS, neurons=True)
+    assert_close(Runs.of(graph, nets.PROMPTS, nets.OTHERS).scores([residual_edges(graph)[::2]]), whole, **CLOSE)
 
 
 @pytest.mark.parametrize("family", ["gpt2", "llama", "phi3", "opt", "gpt_neox"])
@@ -294,6 +433,11 @@ def test_unknown_nodes_and_edges_are_named_with_the_nearest():
         cm.Circuit(graph, ["m0", "m0->logits"])
     with pytest.raises(NetworkError, match="no edge 'a->b->c'"):
         cm.Circuit(graph, ["a->b->c"])
+    with pytest.raises(NetworkError, match=r"a pair of nodes or 'm0->logits'; given \(\['a'\], 'b'\)"):
+        cm.Circuit(graph, [(["a"], "b")])
+    for keep in (None, 5, cm.Circuit(graph, ["input->logits"])):
+        with pytest.raises(NetworkError, match="a circuit keeps a list of edges or of nodes; given"):
+            cm.Circuit(graph, keep)
 
 
 @pytest.mark.parametrize("keep", [[], ["input->m0"], ["m0->logits"], ["a0.h1", "m1"], ["input->a1.h0<q>", "a0.h0->logits"]])
@@ -330,14 +474,99 @@ def test_networks_that_norm_their_stream_are_refused(family):
         computation_graph(net, batch)
 
 
-def test_a_graph_needs_two_inputs_that_differ():
-    net = nets.hooked()
-    with pytest.raises(NetworkError, match="two inputs that differ; given one setting"):
-        computation_graph(net, {"i": 3})
-    with pytest.raises(NetworkError, match="given 3 of which all are the same"):
-        computation_graph(net, {"i": np.array([2, 2, 2])})
-    parallel, again = nets.decoder("gpt_neox"), {k: x[[0, 0, 1]] for k, x in nets.PROMPTS.items()}
-    assert set(computation_graph(parallel, again).edges) == set(computation_graph(parallel, nets.PROMPTS).edges)
+def parts_by_hand():
+    net, graph = by_hand()
+    return net, list(graph.graph["stream"].writes), list(graph.graph["stream"].reads)
+
+
+def refused(match, writes, reads, net=None):
+    with pytest.raises(NetworkError, match=match) as error:
+        computation_graph(net or by_hand()[0], ROWS, writes=writes, reads=reads)
+    return str(error.value)
+
+
+@pytest.mark.parametrize("part", ["weight", "bias", "norm"])
+def test_reads_by_other_weights_than_the_networks_are_refused(part):
+    net, writes, reads = parts_by_hand()
+    net.module.norm = nn.LayerNorm(6)
+    wrong = {"weight": reads[0].weight + 0.1, "bias": None, "norm": "norm"}[part]
+    match = "what n0, n1, n2 make of the stream is not what is at first"
+    refused(match, writes, [replace(reads[0], **{part: wrong}), *reads[1:]], net)
+
+
+def test_readers_of_one_stream_that_is_changed_as_a_whole_are_refused():
+    _, writes, reads = parts_by_hand()
+    other = cm.Reads(("map",), reads[0].entry)
+    refused("n0 and map all read at first.input, where one of them changes the whole stream", writes, [reads[0], other, reads[2]])
+    two = [cm.Reads(("map",), reads[1].entry), cm.Reads(("end",), reads[1].entry)]
+    refused("map and end all read at map.input", writes, [reads[0], *two])
+    apart = cm.Reads(("end",), reads[1].entry, tap=reads[1].entry)
+    refused("map and end", writes, [*reads[:2], apart])
+
+
+def test_writes_and_reads_out_of_order_are_refused():
+    _, writes, reads = parts_by_hand()
+    refused("writes are given in the order in which they run; n0 runs before map", [writes[0], writes[2], writes[1]], reads)
+    refused("reads are given in the order in which they run; n0 runs before map", writes, [reads[1], reads[0], reads[2]])
+
+
+def test_all_that_is_wrong_with_writes_and_reads_is_told_at_once():
+    _, writes, reads = parts_by_hand()
+    strays = [cm.Reads(("mop",), Tap("map", input=True)), cm.Reads(("end",), Tap("totl"))]
+    told = refused("has 4 problems", [*writes, cm.Writes(("map",), Tap("adde"))], [reads[0], *strays])
+    for part in ("no module 'totl'; did you mean 'total'", "no module 'adde'", "map writes 2 times", "mop reads, but is not"):
+        assert part in told
+    assert "did you mean 'map'" in told
+    refused("there must be writes and reads; given 0 and 3", [], reads)
+    refused("writes are cm.Writes; given 3", [3], reads)
+    refused("no module 'nome'", writes, [replace(reads[0], norm="nome"), *reads[1:]])
+    itself = replace(writes[1], tap=Tap("first"), weight=writes[1].weight)
+    refused("makes of the stream at first is itself written", [writes[0], itself, writes[2]], reads)
+
+
+def test_nodes_that_read_what_they_wrote_are_refused():
+    _, writes, reads = parts_by_hand()
+    swapped = [writes[0], replace(writes[1], nodes=tuple(f"k{i}" for i in range(5))), writes[2]]
+    named = [replace(reads[0], nodes=("map", *(f"k{i}" for i in range(1, 5)))), cm.Reads(("k0",), reads[1].entry), reads[2]]
+    refused("would read what comes of what they write", swapped, named)
+
+
+def test_a_node_that_reads_streams_of_different_writers_needs_ports():
+    _, writes, reads = parts_by_hand()
+    again = cm.Reads(("n0",), reads[1].entry)
+    refused("n0 reads at map.input and elsewhere what other nodes wrote there", writes, [reads[0], again, reads[2]])
+
+
+@pytest.mark.parametrize("name", ["a->b", "a[0]", " a", "", "a\tb", "a<b", 3])
+def test_names_by_which_edges_could_not_be_told_are_refused(name):
+    with pytest.raises(NetworkError, match=r"each node is a name, with no \[, \], <, > or tab"):
+        cm.Writes((name,), Tap("embed"))
+    with pytest.raises(NetworkError, match=r"each node is a name, or a name<port>, with no"):
+        cm.Reads((name,), Tap("embed"))
+    with pytest.raises(NetworkError, match="each node is a name, with no"):
+        cm.Writes(("a<b>",), Tap("embed"))
+    with pytest.raises(NetworkError, match="nodes are a tuple of names"):
+        cm.Writes("embed", Tap("embed"))
+    with pytest.raises(NetworkError, match="it is at a Tap"):
+        cm.Reads(("a",), "embed")
+    assert cm.Reads(("a copy of b<q>",), Tap("embed")).nodes
+
+
+def test_values_that_do_not_fit_their_weights_are_refused():
+    _, writes, reads = parts_by_hand()
+    wide = cm.Writes(("start",), Tap("embed"), torch.zeros(1, 5, 6))
+    refused("at embed there is a value of shape .* of which start takes 5 numbers", [wide, *writes[1:]], reads)
+    far = replace(writes[1], columns=torch.arange(5, 10)[:, None])
+    refused("of which n0 takes 10 numbers", [writes[0], far, writes[2]], reads)
+    narrow = replace(reads[0], weight=torch.zeros(5, 4, 1))
+    refused("n0 has weights for 4 numbers; the stream has 6", writes, [narrow, *reads[1:]])
+
+
+def test_a_reader_that_nothing_reaches_is_refused():
+    net, writes, reads = parts_by_hand()
+    net.module.embed.weight.data.zero_()
+    first = cm.Writes(("start",), Tap("embed", input=True), torch.zeros(1, 4, 6))
+    refused("nothing that nodes write before it changes what n0 reads at first.input", [first, *writes[1:]], reads, net)
 
 
 def test_writes_and_reads_that_do_not_fit_are_refused():
@@ -355,14 +584,16 @@ def test_writes_and_reads_that_do_not_fit_are_refused():
         cm.Writes(("a",), Tap("embed"), torch.zeros(6, 5))
     with pytest.raises(NetworkError, match=r"columns must be \[node, part\], \[1, 2\]; given \[1, 3\]"):
         cm.Writes(("a",), Tap("embed"), torch.zeros(1, 2, 6), torch.zeros(1, 3, dtype=torch.int64))
-    with pytest.raises(NetworkError, match="a tap a weight"):
-        cm.Reads(("a",), Tap("embed"), tap=Tap("map"))
+    with pytest.raises(NetworkError, match="a weight or norm needs a tap"):
+        cm.Reads(("a",), Tap("embed"), weight=torch.zeros(1, 6, 6))
+    with pytest.raises(NetworkError, match="without a weight there is one node, no bias"):
+        cm.Reads(("a",), Tap("embed"), tap=Tap("map"), bias=torch.zeros(1, 6))
     with pytest.raises(NetworkError, match=r"weight must be \[node, width, part\]"):
         cm.Reads(("a",), Tap("embed"), tap=Tap("map"), weight=torch.zeros(6, 5))
 
 
 def test_positions_must_differ():
-    for positions in ([], [0, 0]):
+    for positions in ([], [0, 0], [1, "1"], ["*"], 5, [None], [True], [1.5]):
         with pytest.raises(NetworkError, match="positions must be different numbers or names"):
             computation_graph(nets.hooked(), nets.BASE, positions=positions)
     graph = computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=["subject"])

@@ -51,7 +51,7 @@ def assert_exact(runs, some=slice(None), **close):
 
 
 @pytest.mark.parametrize("positions", [None, [1, -1]])
-@pytest.mark.parametrize("family", [*families.CAUSAL, "hooked"])
+@pytest.mark.parametrize("family", [*families.CAUSAL, *families.SHARING, "hooked"])
 def test_effects_are_those_of_leaving_out_one_edge(family, positions):
     runs = made(family, positions=positions)
     assert_exact(runs)

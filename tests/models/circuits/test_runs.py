@@ -10,9 +10,12 @@ from torch.testing import assert_close
 import commute as cm
 from commute.errors import NetworkError
 from commute.models.circuits.graph import computation_graph, residual_edges
+from commute.models.circuits.ports import Reads, Writes
 from commute.models.circuits.runs import Runs
+from commute.models.sites import Tap
 from tests.models import families
 from tests.models.circuits import nets
+from tests.proofs.circuits import additive
 
 FAMILIES = [*families.CAUSAL, "hooked"]
 CLOSE = {"atol": 1e-4, "rtol": 1e-4}
@@ -337,3 +340,45 @@ def test_positions_that_are_one_are_told():
     graph = computation_graph(nets.hooked(), nets.BASE, positions=[0, -5])
     with pytest.raises(NetworkError, match="the positions 0 and -5 are the same in row 0"):
         Runs.of(graph, nets.BASE, nets.OTHER).scores([[]])
+
+
+def test_a_circuit_of_another_graph_is_run_where_its_edges_are_there():
+    keep = ["input->m0", "m0->logits"]
+    runs, same = Runs.of(GRAPH, nets.BASE, nets.OTHER), computation_graph(nets.hooked(1), nets.BASE)
+    assert torch.equal(runs.mask(cm.Circuit(same, keep)), runs.mask(keep))
+    places = computation_graph(nets.hooked(), nets.BASE, positions=[0])
+    foreign = cm.Circuit(places, ["input[*]->m0[*]", "m0[*]->logits[*]"])
+    with pytest.raises(NetworkError, match=r"another computation graph: 2 of its 2 edges, such as input\[\*\]->m0\[\*\]"):
+        runs.scores([foreign])
+
+
+@pytest.mark.parametrize("keep", ["input->m0", 3])
+def test_what_is_no_list_of_edges_is_told(keep):
+    with pytest.raises(NetworkError, match="what is kept is a circuit, or a list of edges or of nodes; given"):
+        Runs.of(GRAPH, nets.BASE, nets.OTHER).mask(keep)
+
+
+class Rooted(additive.Additive):
+    """Its score of "yes" is the root of the weighted sum, or infinitely far below where the sum is 0."""
+
+    def forward(self, x):
+        no, yes = super().forward(x).unbind(1)
+        return torch.stack([no, torch.where(yes == 0, -torch.inf, yes.sqrt())], 1)
+
+
+@pytest.mark.parametrize("size", [None, 2])
+def test_nan_is_told_with_its_row_and_with_what_makes_it(size):
+    part = [Writes((f"p{i}",), Tap(f"parts.{i}")) for i in range(2)]
+    net = cm.Network(Rooted((1.0, -1.0)), encode=additive.encode, decode=lambda s: s.argmax(-1), batch_size=size)
+    x = {"x0": np.array([4.0, 5.0, 1.0, 7.0, 9.0]), "x1": np.array([1.0, 2.0, 1.0, 3.0, 0.0])}
+    graph = computation_graph(net, x, writes=part, reads=[Reads(("logits",), Tap("out", input=True))])
+    runs = Runs.of(graph, x, {"x0": np.array([4.0, 5.0, 1.0, 2.0, 9.0]), "x1": x["x1"]})
+    keeps = [residual_edges(graph), [("p1", "logits")]]
+    assert runs.take(np.array([0, 1, 2])).scores(keeps)[:, 2, 1].tolist() == [-np.inf] * 2  # is no choice, and a number
+    for run in (runs.scores, lambda keeps: runs.labels(keeps[-1])):
+        with pytest.raises(NetworkError, match="in row 3 the output is NaN, which is made by what edges carry in place"):
+            run(keeps)
+    own = Runs.of(graph, {**x, "x0": np.array([4.0, 5.0, 1.0, 7.0, -9.0])}, x)
+    for run in (own.scores, lambda keeps: own.labels(keeps[0])):
+        with pytest.raises(NetworkError, match="in row 4 the network itself, with nothing left out, gives NaN"):
+            run(keeps)

@@ -127,12 +127,16 @@ def test_draws_without_a_gap_are_left_out():
 
 def test_what_makes_no_curve_is_told():
     given = measured(GRAPH, *inputs(5))
-    with pytest.raises(ClaimError, match="there are none; give at least one"):
+    with pytest.raises(ClaimError, match="there are no circuits; give at least one"):
         faithfulness_curve([], *given)
     with pytest.raises(ClaimError, match="two of them keep 2 edges"):
         faithfulness_curve([edges(0, 1), edges(0, 2)], *given)
     with pytest.raises(ClaimError, match="draws must be a whole number of at least 1; given 0"):
         faithfulness_curve(NESTED, *given, draws=0)
+    with pytest.raises(ClaimError, match=r"must be a list of circuits, of different sizes; given Circuit\(1 of 10 edges"):
+        faithfulness_curve(Circuit(GRAPH, edges(0)), *given)
+    with pytest.raises(ClaimError, match=r"(?s)another computation graph.*confidence must be.*draws must be"):
+        faithfulness_curve([Circuit(graph(WEIGHTS), edges(0))], *given, confidence="a", draws=0)
     x, _ = inputs(5)
     with pytest.raises(ClaimError, match="no share of it can be kept"):
         faithfulness_curve(NESTED, *measured(GRAPH, x, x))

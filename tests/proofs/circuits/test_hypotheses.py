@@ -36,7 +36,7 @@ def summed(better, same, n, epsilon):
 
 
 @pytest.mark.parametrize("epsilon", [0, 0.1, 0.3])
-@pytest.mark.parametrize("rows", [1, 20, 21])
+@pytest.mark.parametrize("rows", [2, 20, 21])
 @pytest.mark.parametrize("places", [(0, 1, 2), (0, 1), (2,)])
 def test_equivalence_is_the_papers_sum(epsilon, rows, places):
     x, instead = inputs(rows)
@@ -50,7 +50,7 @@ def test_equivalence_is_the_papers_sum(epsilon, rows, places):
 
 def test_ties_in_equivalence_count_half():
     x, instead = inputs(29)
-    found = equivalence_test(Circuit(GRAPH, edges(1)), *measured(GRAPH, x, instead, "agreement"), epsilon=0.2)
+    found = equivalence_test(Circuit(GRAPH, edges(1)), *measured(GRAPH, x, instead, "accuracy"), epsilon=0.2)
     assert found.same > 0 < found.better
     assert found.p_value == pytest.approx(summed(found.better, found.same, 29, 0.2))
 
@@ -74,8 +74,30 @@ def test_equivalence_is_rarely_refuted_at_the_edge_of_what_it_allows():
 
 
 def test_epsilon_is_checked():
-    with pytest.raises(ClaimError, match=r"epsilon must be at least 0 and below 1/2; given 0\.5"):
-        equivalence_test(WHOLE, *measured(GRAPH, *inputs(5)), epsilon=0.5)
+    for epsilon, told in ((0.5, r"0\.5"), ("a", "'a'")):
+        with pytest.raises(ClaimError, match=f"epsilon must be at least 0 and below 1/2; given {told}"):
+            equivalence_test(WHOLE, *measured(GRAPH, *inputs(5)), epsilon=epsilon)
+
+
+@pytest.mark.parametrize(("test", "name"), [(equivalence_test, "equivalence"), (independence_test, "independence")])
+def test_a_measure_that_is_the_same_on_all_rows_is_no_measure_to_test_by(test, name):
+    x, instead = inputs(40)
+    told = rf"on all 40 rows, so the {name} test has nothing.*logit difference, or the accuracy"
+    with pytest.raises(ClaimError, match="agreement of the whole network is 1 " + told):
+        test(WHOLE, *measured(GRAPH, x, instead, "agreement"))
+    says = (kept(x, instead, range(6)) > 0).astype(int)
+    with pytest.raises(ClaimError, match="accuracy of the whole network is 1 " + told):
+        test(WHOLE, *measured(GRAPH, x, instead, "accuracy", says))
+
+
+def test_the_divergence_is_no_measure_of_independence_nor_of_equivalence():
+    given = measured(GRAPH, *inputs(40), "divergence")
+    with pytest.raises(ClaimError, match="divergence of the whole network is 0 on all 40 rows, so the independence test"):
+        independence_test(Circuit(GRAPH, edges(3)), *given)
+    with pytest.raises(
+        ClaimError, match="(?s)epsilon.*divergence .* from itself is 0, better than that of any circuit.*accuracy"
+    ):
+        equivalence_test(WHOLE, *given, epsilon=1)
 
 
 def direct(x, y):
@@ -187,3 +209,5 @@ def test_a_circuit_that_nothing_can_be_added_to_and_a_wrong_quantile_are_told():
         minimality_test(WHOLE, *given)
     with pytest.raises(ClaimError, match="quantile must be between 0 and 1; given 90"):
         minimality_test(WHOLE, *given, quantile=90)
+    with pytest.raises(ClaimError, match="quantile must be between 0 and 1; given 'a'"):
+        minimality_test(WHOLE, *given, quantile="a")

@@ -43,9 +43,15 @@ def test_it_reads_as_a_sentence():
 
 
 def test_scores_that_cannot_be_ranked_are_told():
-    with pytest.raises(ClaimError, match=r"one score of each of 9 edges; given \[3\]"):
+    with pytest.raises(ClaimError, match=r"one score of each of 9 edges; given 3"):
         roc_curve([1.0, 2.0, 3.0], KNOWN)
     with pytest.raises(ClaimError, match="that of p2->logits is not"):
         roc_curve([0, 0, np.nan, 0, 0, 0, 0, 0, 0], KNOWN)
+    with pytest.raises(ClaimError, match=r"a list of numbers, one of each edge; given \['a'\]"):
+        roc_curve(["a"], KNOWN)
+    with pytest.raises(
+        ClaimError, match=r"(?s)a list of numbers, one of each edge; given None.*known must be a cm.Circuit; given 'c'"
+    ):
+        roc_curve(None, "c")
     with pytest.raises(ClaimError, match="has all 9 edges"):
         roc_curve(RIGHT * 1.0, Circuit(GRAPH, edges(*range(EDGES))))

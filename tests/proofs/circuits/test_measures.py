@@ -1,3 +1,6 @@
+from dataclasses import replace
+from typing import get_args
+
 import numpy as np
 import pytest
 import torch
@@ -5,9 +8,12 @@ from scipy import stats
 
 from commute.causal.batches import take
 from commute.errors import ClaimError
-from commute.models.circuits.behaviour import Behaviour
+from commute.models.circuits.behaviour import Measure
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.runs import Runs
+from commute.proofs.circuits.equivalence import equivalence_test
+from commute.proofs.circuits.independence import independence_test
+from commute.proofs.circuits.inflating import minimality_test
 from commute.proofs.circuits.measures import completeness, faithfulness, minimality, over_repetitions
 from tests.proofs.circuits.additive import edges, graph, measured
 
@@ -42,7 +48,7 @@ def test_in_a_network_that_adds_up_circuit_and_complement_share_the_whole():
     assert completeness(CIRCUIT, *given).edges == 2
 
 
-@pytest.mark.parametrize("measure", ["logit difference", "divergence", "agreement", "accuracy"])
+@pytest.mark.parametrize("measure", get_args(Measure))
 def test_the_whole_graph_keeps_everything_and_leaves_nothing(measure):
     given, whole = measured(GRAPH, *inputs(60), measure), Circuit(GRAPH, edges(0, 1, 2, 3))
     assert faithfulness(whole, *given).share.value == pytest.approx(1)
@@ -100,8 +106,12 @@ def test_the_spread_over_repetitions_is_that_of_their_numbers():
     expected = stats.ttest_1samp([0.8, 0.9, 0.7, 0.85], 0).confidence_interval(0.9)
     assert (found.mean.lower, found.mean.upper) == pytest.approx((expected.low, expected.high))
     assert str(found).endswith("over 4 repetitions, from 0.700 to 0.900")
-    with pytest.raises(ClaimError, match=r"two numbers or more; given \[0\.5\]"):
-        over_repetitions([0.5])
+    assert over_repetitions(torch.tensor([0.8, 0.9])).values == pytest.approx((0.8, 0.9))
+    for numbers, told in (([0.5], r"\[0\.5\]"), ([1, np.nan], r"\[1, nan\]"), (["a", "b"], r"\['a', 'b'\]"), (3, "3")):
+        with pytest.raises(ClaimError, match=f"two finite numbers or more; given {told}"):
+            over_repetitions(numbers)
+    with pytest.raises(ClaimError, match="confidence must be at least 0.5 and below 1; given 2"):
+        over_repetitions([1, 2], confidence=2)
 
 
 def test_minimality_finds_the_edges_that_matter_and_those_that_do_not():
@@ -146,7 +156,7 @@ def test_no_test_is_surer_than_the_rows_allow():
 def test_rounding_is_not_an_effect():
     x, instead = inputs(200)
     runs, behaviour = measured(GRAPH, x, instead)
-    wide = Behaviour(behaviour.measure, behaviour.whole * 1e16, behaviour.answers, behaviour.others)
+    wide = replace(behaviour, whole=behaviour.whole * 1e16)
     assert minimality(CIRCUIT, runs, wide).idle == CIRCUIT.edges
 
 
@@ -159,10 +169,37 @@ def test_edges_that_do_nothing_are_rarely_shown_to_matter():
     assert 5 <= false <= 34  # 20 expected
 
 
-def test_a_circuit_of_another_graph_is_told():
+MEASUREMENTS = [faithfulness, completeness, minimality, equivalence_test, independence_test, minimality_test]
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS)
+def test_a_circuit_or_a_behaviour_of_another_graph_is_told(measurement):
     runs, behaviour = measured(GRAPH, *inputs(5))
-    with pytest.raises(Exception, match="there is no edge 'p5->logits'"):
-        faithfulness(Circuit(graph((1, 1, 1, 1, 1, 1)), edges(5)), runs, behaviour)
+    for other in (graph((1, 1, 1, 1, 1, 1)), graph(WEIGHTS)):
+        with pytest.raises(ClaimError, match=r"Circuit\(1 of . edges, 2 nodes\) is of another computation graph"):
+            measurement(Circuit(other, edges(0)), runs, behaviour)
+    _, foreign = measured(graph(WEIGHTS), *inputs(5))
+    with pytest.raises(ClaimError, match="behaviour is of another computation graph"):
+        measurement(CIRCUIT, runs, foreign)
+    _, later = measured(GRAPH, *inputs(5, seed=1))
+    with pytest.raises(ClaimError, match="behaviour is that of other inputs"):
+        measurement(CIRCUIT, runs, later)
+
+
+@pytest.mark.parametrize("measurement", MEASUREMENTS)
+def test_what_is_no_circuit_no_runs_and_no_behaviour_is_told_at_once(measurement):
+    with pytest.raises(
+        ClaimError, match=r"(?s)circuit must be a cm.Circuit; given 'p0'.*runs must be.*given 3.*behaviour must be"
+    ):
+        measurement("p0", 3, None)
+    with pytest.raises(ClaimError, match=r"circuit must be a cm.Circuit; given \[\('p0', 'logits'\)\]"):
+        measurement(edges(0), *measured(GRAPH, *inputs(5)))
+
+
+@pytest.mark.parametrize("measurement", [faithfulness, completeness, minimality])
+def test_a_confidence_that_is_no_number_is_told(measurement):
+    with pytest.raises(ClaimError, match="confidence must be at least 0.5 and below 1; given 'a'"):
+        measurement(CIRCUIT, *measured(GRAPH, *inputs(5)), confidence="a")
 
 
 def test_one_row_after_the_other_gives_the_same_mean():

@@ -10,6 +10,7 @@ from torch import nn
 
 import commute as cm
 from commute.causal.batches import rows_of, take
+from commute.causal.inputs import Inputs
 from commute.errors import ClaimError, CommuteError, NetworkError
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import computation_graph, residual_edges
@@ -100,6 +101,12 @@ def alike():
     into[[LEFT, RIGHT]] = torch.tensor([1.0, -1.0])
     out[:, SAME] = 1.0
     return Block(into, torch.tensor([-1.0, 1.0]), out)
+
+
+def cracked(module, given, x):
+    """NaN where the end of a stream says of a and b something else than is true."""
+    wrong = ((x[:, :3] * x[:, 3:6]).sum(1) - x[:, LEFT]).abs() > 0.5
+    return torch.where(wrong, torch.nan, 1.0)[:, None] * x
 
 
 def one_hot(batch):
@@ -449,7 +456,7 @@ def test_the_tree_can_be_read():
     assert text.count("\n") == len(tree) - 1
 
 
-@pytest.mark.parametrize("row", [-1, 3])
+@pytest.mark.parametrize("row", [-1, 3, "a", 1.0])
 def test_a_row_that_is_not_there_has_no_tree(row):
     with pytest.raises(ClaimError, match="there are 3 inputs, counted from 0"):
         scrub(EQUALITY, CIRCUIT, TRUE, n=3).tree(row)
@@ -464,7 +471,7 @@ def test_draws_agree_and_reach_every_input_that_does(rows, seed):
     rows = [*rows, rows[0]]
     values = {name: np.append(x, x[0]) for name, x in values.items()}
     asked = np.tile(np.arange(len(rows)), 300)
-    drawn = Alike.on(("u", "v"), values).drawn(asked, np.random.default_rng(seed))
+    drawn = Alike.on(("u", "v"), values, np.arange(len(rows))).drawn(asked, np.random.default_rng(seed))
     assert all(rows[i] == rows[j] for i, j in zip(asked, drawn, strict=True))
     reached = {(i, j) for i, j in zip(asked.tolist(), drawn.tolist(), strict=True)}
     assert {(0, len(rows) - 1), (len(rows) - 1, 0), (0, 0)} <= reached
@@ -482,7 +489,7 @@ def test_baselines_are_the_whole_network_and_the_network_on_other_inputs():
     assert half.recovered.lower < share < half.recovered.upper
 
 
-@pytest.mark.parametrize("measure", ["logit difference", "divergence", "agreement"])
+@pytest.mark.parametrize("measure", ["logit difference", "log probability", "divergence", "agreement"])
 def test_every_measure_recovers_what_is_true_and_not_what_is_false(measure):
     assert scrub(EQUALITY, CIRCUIT, TRUE, measure=measure).recovered.value == pytest.approx(1, abs=1e-6)
     assert scrub(EQUALITY, CIRCUIT, {**TRUE, "m0": "same"}, measure=measure).recovered.upper < 0.9
@@ -574,6 +581,7 @@ def test_edges_inside_a_head_are_refused():
     [
         ({"n": 0}, "n must be a whole number of at least 1"),
         ({"confidence": 1.0}, "confidence must be"),
+        ({"confidence": "a"}, "confidence must be at least 0.5 and below 1; given 'a'"),
         ({"others": "path"}, "no way of sharing"),
         ({"measure": "loss"}, "no measure 'loss'"),
         ({"seed": -1}, "a seed must be"),
@@ -590,6 +598,46 @@ def test_all_problems_are_told_at_once():
         scrub(EQUALITY, CIRCUIT, {"m9": "left", "m0": "lift"}, n=0)
 
 
+def test_what_is_no_algorithm_and_no_circuit_is_told_at_once():
+    with pytest.raises(ClaimError, match=r"(?s)circuit must be a cm.Circuit; given 'm0'.*must be a causal model; given 'alg'"):
+        scrub("alg", "m0", {"m0": "left"})
+    with pytest.raises(ClaimError, match="circuit must be a cm.Circuit; given 'm0'"):
+        scrub(EQUALITY, "m0", {"m0": "left"})
+
+
+def test_equal_inputs_do_not_stand_in_for_each_other():
+    wholly = {"m0": ["a", "b", "c", "d"]}
+    twice = {v: np.append(x, x[0]) for v, x in EQUALITY.labels(Inputs(EQUALITY).listed).items()}
+    with pytest.raises(ClaimError, match="no two of the 82 inputs agree on a, b, c, d, but for equal ones"):
+        scrub(EQUALITY, CIRCUIT, wholly, inputs=twice)
+    twice["d"][-1] = (twice["d"][0] + 1) % 3
+    assert scrub(EQUALITY, CIRCUIT, {"m0": "left"}, inputs=twice, n=50).exchanged > 0.5
+
+
+def test_the_share_of_draws_that_are_another_input_is_told():
+    batch = {v: np.array(x) for v, x in zip("abcd", ([0, 0, 1], [0, 0, 2], [0, 0, 1], [0, 1, 1]), strict=True)}
+    batch = {v: np.append(x, x[:1]) for v, x in batch.items()}  # rows 0 and 3 are equal, and 1 agrees with them on left
+    found = scrub(EQUALITY, CIRCUIT, {"m0": "left"}, inputs=batch, n=2000)
+    (draw,) = (i for i, draw in enumerate(found.plan.draws) if draw.variables)
+    own, rows = np.array([0, 1, 2, 0])[found.drawn[[0, draw]]]
+    assert found.exchanged == (rows != own).mean()
+    assert found.exchanged == pytest.approx(1 / 2 * 1 / 3 + 1 / 4 * 2 / 3, abs=0.04)
+    assert str(found).endswith(f"recovered on 2000 inputs; {found.exchanged:.0%} of draws are another input")
+    bare = scrub(EQUALITY, CIRCUIT, {}, inputs=batch, n=5)
+    assert np.isnan(bare.exchanged)
+    assert str(bare).endswith("recovered on 5 inputs")
+
+
+def test_scores_that_are_no_numbers_are_told():
+    graph = graph_of([equal(0, LEFT)], one_hot, TWO)
+    graph.graph["stream"].network.module.end.register_forward_hook(cracked)
+    circuit = Circuit(graph, ["input->m0", "m0->logits"])
+    model = cm.CausalModel("left", inputs=dict.fromkeys("abcd", SHAPES), mechanisms=[left])
+    assert scrub(model, Circuit(graph, residual_edges(graph)), {}, n=200).scrubbed.value < 1
+    with pytest.raises(NetworkError, match=r"in row \d+ the output is NaN, which is made by what edges carry in place"):
+        scrub(model, circuit, {}, n=200)
+
+
 def test_an_algorithm_with_several_outputs_is_refused():
     two = cm.CausalModel("two", inputs=dict.fromkeys("abcd", SHAPES), mechanisms=[left, right])
     with pytest.raises(ClaimError, match="must have one output.*left, right"):
@@ -599,7 +647,7 @@ def test_an_algorithm_with_several_outputs_is_refused():
 def test_positions_in_other_columns_are_refused():
     graph = decoder("gpt2", positions=["moving"])
     with pytest.raises(NetworkError, match="the graph's positions, in the same columns"):
-        scrub(MODEL, Circuit(graph, residual_edges(graph)), {"m1[moving]": "large"}, n=20)
+        scrub(MODEL, Circuit(graph, residual_edges(graph)), {"m0[moving]": "large"}, n=20)
 
 
 @pytest.mark.parametrize("seed", [3, 4, 5])  # with which the one asked about and the one for the baseline are of one length

@@ -4,7 +4,9 @@ import numpy as np
 import pytest
 
 import commute as cm
+from commute.errors import NetworkError
 from commute.models.circuits.circuit import Circuit
+from commute.proofs.circuits.random_circuits import random_circuit
 from commute.proofs.circuits.verifying import verify_circuit
 from commute.runs.events import Decided
 from tests.proofs.circuits import additive
@@ -130,6 +132,43 @@ def test_the_same_search_is_made_on_shuffled_weights(graph):
     assert "what the same search finds" in control.says
 
 
+def test_random_circuits_lead_to_the_output():
+    """On the small network of induction, where hardly any five edges drawn at random do."""
+    network = cm.zoo.induction()
+    graph = cm.computation_graph(network, cm.zoo.induction_sequences(8, seed=0))
+    generator = np.random.default_rng(0)
+    for size in (3, 5, 20, 81):
+        drawn = [random_circuit(graph, size, generator) for _ in range(20)]
+        assert all(len(set(edges)) == size for edges in drawn)
+        assert all(_acts(graph, edges) for edges in drawn)
+    assert len({tuple(random_circuit(graph, 5, generator)) for _ in range(20)}) > 10
+
+
+def _acts(graph, edges):
+    try:
+        return bool(Circuit(graph, edges).nodes)
+    except cm.CommuteError:
+        return False
+
+
+def test_a_search_that_finds_nothing_on_shuffled_weights_is_below_the_claim(graph):
+    def nothing(other, *, seed):
+        raise NetworkError("no path is among them")
+
+    verdict = verified(circuit(graph, 0, 1, 2), repeat=nothing)
+    (control,) = (e for e in verdict.controls if e.name == "re-initialised network")
+    assert control.passed
+    with pytest.raises(cm.CommuteError, match="repeat must give a Circuit of the graph"):
+        verified(circuit(graph, 0, 1, 2), repeat=lambda other, *, seed: circuit(graph, 0))
+
+
+def test_a_control_that_cannot_be_measured_leaves_the_claim_open(graph, monkeypatch):
+    monkeypatch.setattr("commute.proofs.circuits.judging.reinitialised", lambda *_: None)
+    verdict = verified(circuit(graph, 0, 1, 2), n=4000)
+    assert verdict.status == "inconclusive"
+    assert any("without this control no claim holds" in reason for reason in verdict.reasons)
+
+
 def test_the_same_seed_gives_the_same_verdict(graph):
     made = circuit(graph, 0, 1)
     assert verified(made).to_json() == verified(made).to_json() != verified(made, seed=1).to_json()
@@ -151,5 +190,8 @@ def test_what_does_not_fit_is_told_at_once(graph):
     with pytest.raises(cm.CommuteError, match="3 problems") as raised:
         verify_circuit(circuit(graph, 0), {"x0": [1.0]}, at_least=2.0, n=0)
     assert "4 rows or more" in str(raised.value)
+    with pytest.raises(cm.CommuteError, match="3 problems") as raised:
+        verify_circuit(circuit(graph, 0), MODEL, instead=cm.Resample(MODEL), confidence=0.3, repeat=3)
+    assert "instead must be None" in str(raised.value)
     with pytest.raises(cm.CommuteError, match=r"must be a cm\.Circuit"):
         verify_circuit(graph, MODEL)
