@@ -9,7 +9,7 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import Batch
-from commute.errors import NetworkError
+from commute.models.circuits.exchanging import Chosen, change_of
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.hooks import Visit, evaluating, visiting
 from commute.models.network import Network
@@ -69,17 +69,23 @@ class Stream:
             instead: what else is carried, [writers, batch or 1, …, width].
             reading: is told what each group of readers reads, [nodes, batch, …, width]; what it returns is read instead.
         """
-        gone = 1 - kept.to(instead)
-        written: list[Tensor] = []
+        counted, kept = kept.detach().float().cpu().numpy(), kept.to(instead)
+        there = self.edges.cpu().numpy()
+        changes: list[Tensor] = []
+        totals: list[Tensor] = []
         parts: dict[int, Tensor] = {}
-        visits = adding(written, self.writes)
+        visits: dict[Tap, Visit] = {}
         place = {node: i for i, node in enumerate(self.readers)}
+
+        def write(group: Writes, value: Tensor) -> None:
+            added = group.of(value, changes[0].shape[1:-1] if changes else value.shape[:-1])
+            changes.append(change_of(instead[sum(map(len, changes)) :][: len(added)], added))
+            totals.append(changes[-1].sum(0) + (totals[-1] if totals else 0))
 
         def enter(i: int, x: Tensor) -> Tensor | None:
             read, rows = self.reads[i], [place[node] for node in self.reads[i].nodes]
-            before = self.edges[rows[0]].nonzero().flatten()
-            change = _exchanged(gone[rows][:, before], torch.cat(written)[before], instead[before])
-            streams = x.reshape(change.shape[1:]) + change
+            chosen = Chosen.of(counted[rows], there[rows[0]], [*map(len, changes)])
+            streams = x.reshape(changes[0].shape[1:]) + chosen.exchanged(kept[rows], changes, totals)
             if reading is not None and (other := reading(read, streams)) is not None:
                 streams = other
             if read.tap is None:
@@ -90,6 +96,8 @@ class Stream:
         def leave(i: int, value: Tensor) -> Tensor:
             return self.reads[i].put(value, parts.pop(i))
 
+        for group in self.writes:
+            also(visits, group.tap, partial(write, group))
         for i, read in enumerate(self.reads):
             also(visits, read.entry, partial(enter, i))
             if read.tap is not None:
@@ -128,21 +136,6 @@ def _both(first: Visit, second: Visit, value: Tensor) -> Tensor | None:
     found = first(value)
     then = second(value if found is None else found)
     return found if then is None else then
-
-
-def _exchanged(gone: Tensor, written: Tensor, instead: Tensor) -> Tensor:
-    """What is added to what readers read, [readers, batch, …, width]."""
-    if instead.shape[2:] != written.shape[2:]:
-        raise NetworkError(
-            f"what edges carry instead has the shape {list(instead.shape[2:])} for each input, what nodes write here "
-            f"{list(written.shape[2:])}; give inputs of one length, or a network with memory= or batch_size= for all in one pass"
-        )
-    change = instead - written
-    if gone.ndim == 2:  # noqa: PLR2004  # [readers, writers]
-        return (gone @ change.flatten(1)).reshape(len(gone), *change.shape[1:])
-    letters = "bp"[: gone.ndim - 2]
-    gone = gone.expand(*gone.shape[:2], *change.shape[1 : gone.ndim - 1])
-    return torch.einsum(f"rs{letters},s{letters}...->r{letters}...", gone, change)
 
 
 def inside(stream: Stream, reader: str) -> list[str]:
