@@ -37,11 +37,11 @@ class FittedDims:
 
 @dataclass(frozen=True)
 class KeptEdge:
-    """An edge of the circuit that is claimed, and the share of answers that change when it alone is left out of it."""
+    """An edge of the circuit that is claimed, and the share of answers lost when it alone is left out; None if not tested."""
 
     start: str
     end: str
-    effect: float
+    effect: float | None
 
 
 @dataclass(frozen=True)

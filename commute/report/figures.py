@@ -52,7 +52,7 @@ def graph_svg(variables: tuple[Variable, ...]) -> str:
 def circuit_svg(edges: Sequence[KeptEdge]) -> str:
     """The circuit in layers, an edge the thicker the more answers change without it."""
     with _figure(*size_of(pairs := [(e.start, e.end) for e in edges])) as (figure, svg):
-        draw(pairs, {(e.start, e.end): e.effect for e in edges}, figure.add_axes((0, 0, 1, 1)))
+        draw(pairs, {(e.start, e.end): e.effect for e in edges if e.effect is not None}, figure.add_axes((0, 0, 1, 1)))
     return svg.getvalue()
 
 

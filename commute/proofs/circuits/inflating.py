@@ -79,7 +79,7 @@ def minimality_test(
     wrong = [] if is_number(quantile) and 0 < quantile < 1 else [f"quantile must be between 0 and 1; given {quantile!r}"]
     check_measured([circuit], runs, behaviour, also=wrong, paths=paths)
     (kept,) = values(runs, behaviour, [circuit.edges])
-    effects = np.abs(changes(kept, values(runs, behaviour, without_each(runs, circuit.edges)), behaviour)).mean(1)
+    effects = np.abs(changes(kept, values(runs, behaviour, without_each(runs, circuit.edges, circuit.edges)), behaviour)).mean(1)
     random = _random_effects(circuit, runs, behaviour, paths, seed)
     exceeded = (effects[:, None] > random).sum(1)
     p_values = binom.cdf(exceeded, paths, quantile)

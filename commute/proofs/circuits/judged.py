@@ -1,5 +1,6 @@
 """Circuits run on fresh pairs of an input and another, whose values flow along all other edges."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -18,7 +19,7 @@ from commute.models.rows import batched
 from commute.proofs.counterexample import Counterexample
 from commute.runs.seeds import stream
 
-Elsewhere = Mean | Zero | None  # what other edges carry; None is what they carry for another input
+Elsewhere = Setting | Mean | Zero | None  # what other edges carry: for other inputs row by row, or None for others drawn
 
 
 @dataclass(frozen=True, eq=False)
@@ -33,17 +34,22 @@ class Pairs:
 
     bases: Batch
     others: Batch
-    instead: Elsewhere
+    instead: Mean | Zero | None
 
     @classmethod
     def drawn(cls, inputs: CausalModel | Setting, instead: Elsewhere, n: int, seed: int) -> "Pairs":
-        """Draw pairs from a model's inputs, or from the rows of a batch, each of which is then in one pair at most."""
+        """Draw pairs from a model's inputs, or from the rows of a batch, each of which is then in one pair at most.
+
+        A batch of others has one for each row.
+        """
         if isinstance(inputs, CausalModel):
             sides = (Inputs(inputs).sample(stream(seed, "verify", "circuit", side), n) for side in ("base", "other"))
             bases, others = (inputs.labels(x) for x in sides)
-            return cls(bases, others, instead)
+            return cls(bases, others, None if isinstance(instead, Mapping) else instead)
         batch, _ = batched(inputs)
         order = stream(seed, "verify", "circuit").permutation(rows_of(batch))
+        if isinstance(instead, Mapping):
+            return cls(take(batch, order[:n]), take(batched(instead)[0], order[:n]), None)
         half = min(n, len(order) // 2)
         return cls(take(batch, order[:half]), take(batch, order[half : 2 * half]), instead)
 

@@ -8,7 +8,7 @@ import numpy as np
 from commute.causal.batches import Column
 from commute.errors import ClaimError, check
 from commute.models.circuits.behaviour import Behaviour, Measure
-from commute.models.circuits.circuit import Circuit
+from commute.models.circuits.circuit import Circuit, edges_of
 from commute.models.circuits.graph import Edge, residual_edges
 from commute.models.circuits.runs import Runs
 from commute.proofs.circuits.given import check_measured, not_confidence, numbers_of
@@ -172,7 +172,14 @@ class Minimality:
         return tuple(e.edge for e in self.effects if e.corrected > 1 - self.confidence)
 
 
-def minimality(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence: float = 0.99) -> Minimality:
+def minimality(
+    circuit: Circuit,
+    runs: Runs,
+    behaviour: Behaviour,
+    *,
+    edges: Sequence[Edge] | None = None,
+    confidence: float = 0.99,
+) -> Minimality:
     """What is lost when one edge of a circuit is left out after the other, on the same rows.
 
     For each edge: the paired t-test that nothing is lost on average, with no p-value below the least of a sign test; of accuracy
@@ -183,11 +190,15 @@ def minimality(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence
         circuit: whose edges are left out.
         runs: fresh inputs.
         behaviour: of the network on these inputs.
+        edges: that are tested; None is all of the circuit's.
         confidence: of each bound on an effect, and of all tests together.
     """
     check_measured([circuit], runs, behaviour, confidence=confidence)
     (kept,) = values(runs, behaviour, [circuit.edges])
-    less = values(runs, behaviour, without_each(runs, circuit.edges))
+    tested = circuit.edges if edges is None else edges_of(circuit.graph, edges)
+    if not tested or not set(tested) <= set(circuit.edges):
+        raise ClaimError(f"the edges tested must be some of the circuit's {len(circuit)}; given {len(tested)}")
+    less = values(runs, behaviour, without_each(runs, circuit.edges, tested))
     lost = changes(kept, less, behaviour)
     if behaviour.measure in BITS:
         effects = [difference(kept, x, confidence) for x in less]
@@ -195,7 +206,7 @@ def minimality(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence
     else:
         effects = [mean(x, confidence) for x in lost]
         p = _one_sided(lost)
-    found = tuple(map(EdgeEffect, circuit.edges, effects, p.tolist(), holm(p).tolist()))
+    found = tuple(map(EdgeEffect, tested, effects, p.tolist(), holm(p).tolist()))
     return Minimality(behaviour.measure, len(kept), found, confidence)
 
 

@@ -48,10 +48,10 @@ def rounding(behaviour: Behaviour) -> float:
     return _ROUNDING * torch.finfo(behaviour.whole.dtype).eps * float(behaviour.whole.abs().max())
 
 
-def without_each(runs: Runs, edges: Sequence[Edge]) -> Iterator[Tensor]:
-    """The mask of some edges, with each in turn left out."""
+def without_each(runs: Runs, edges: Sequence[Edge], tested: Sequence[Edge]) -> Iterator[Tensor]:
+    """The mask of some edges, with each of those tested in turn left out."""
     mask = runs.mask(edges)
-    for edge in edges:
+    for edge in tested:
         less = mask.clone()
         less[runs.index[edge]] = False
         yield less

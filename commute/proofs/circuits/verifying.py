@@ -1,12 +1,14 @@
 """Verifying a circuit: whether along its edges everything flows that the network's answers hang on."""
 
+from collections.abc import Mapping
+
 from commute.causal.batches import rows_of
 from commute.causal.interventions import Setting
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, CommuteError, check, not_counts
 from commute.models.ablations import Mean, Zero
 from commute.models.circuits.circuit import Circuit
-from commute.models.circuits.graph import residual_edges, stream_of
+from commute.models.circuits.graph import Edge, residual_edges, stream_of
 from commute.models.rows import batched
 from commute.proofs.circuits.judged import Elsewhere, Judged, Pairs
 from commute.proofs.circuits.judging import Repeat, decided, left_over, matters, random_circuits, shuffled_network, slices
@@ -14,6 +16,7 @@ from commute.proofs.circuits.measures import minimality
 from commute.proofs.shown import KeptEdge
 from commute.proofs.verdict import Verdict
 from commute.runs.events import Decided, OnEvent, ignore
+from commute.runs.seeds import stream
 
 _FEWEST = 4  # rows of a batch: two pairs
 
@@ -28,6 +31,7 @@ def verify_circuit(
     n: int = 1000,
     controls: int = 20,
     repeat: Repeat | None = None,
+    tested: int | None = None,
     seed: int = 0,
     on_event: OnEvent = ignore,
 ) -> Verdict:
@@ -42,12 +46,14 @@ def verify_circuit(
     Args:
         circuit: what is claimed.
         inputs: a causal model whose inputs are the network's, to draw from; or a batch, in whose rows no search has looked.
-        instead: what other edges carry: None is what they carry for another input, drawn likewise; or `Mean(inputs)` or `Zero()`.
+        instead: what other edges carry: None is what they carry for another input, drawn likewise; or a batch of others for the
+            rows of `inputs`, one each; or `Mean(inputs)` or `Zero()`.
         at_least: the share of answers that the circuit must keep.
         confidence: of the verdict.
-        n: pairs; of a batch, at most half of its rows.
+        n: pairs; of a batch, at most half of its rows, or with a batch of others all of them.
         controls: how many random circuits.
         repeat: the search that found the circuit, as a function of a graph and a seed, such as `found.repeat(size)`.
+        tested: how many edges, drawn at random, are left out one by one; None is all. Each costs a run of all pairs.
         seed: of every random stream.
         on_event: is told of progress.
 
@@ -55,15 +61,18 @@ def verify_circuit(
         ClaimError: for values out of range.
         NetworkError: when the inputs do not fit the network.
     """
-    _check(circuit, inputs, instead, repeat, at_least=at_least, confidence=confidence, n=n, controls=controls)
+    counts = {"n": n, "controls": controls} | ({} if tested is None else {"tested": tested})
+    _check(circuit, inputs, instead, repeat, at_least=at_least, confidence=confidence, counts=counts)
     judged = Judged.of(circuit, Pairs.drawn(inputs, instead, n, seed))
+    some = None if tested is None else _drawn_edges(circuit, tested, seed)
     evidence = (
         *slices(judged, confidence=confidence, at_least=at_least),
         random_circuits(circuit, judged, controls=controls, confidence=confidence, at_least=at_least, seed=seed),
         shuffled_network(circuit, judged, repeat=repeat, confidence=confidence, at_least=at_least, seed=seed),
         left_over(circuit, judged, confidence=confidence),
-        matters(found := minimality(circuit, judged.runs, judged.behaviour, confidence=confidence)),
+        matters(found := minimality(circuit, judged.runs, judged.behaviour, edges=some, confidence=confidence)),
     )
+    effects = {e.edge: e.effect.value for e in found.effects}
     status, reasons = decided(evidence, at_least=at_least)
     on_event(Decided(status))
     network, size = stream_of(circuit.graph).network.name, f"{len(circuit)} of {len(residual_edges(circuit.graph))} edges"
@@ -81,16 +90,28 @@ def verify_circuit(
         confidence=confidence,
         seed=seed,
         stated=f"with {size} of {network!r} kept and {_elsewhere(instead)} on all others, at least {at_least} of answers stay",
-        circuit=tuple(KeptEdge(*e.edge, e.effect.value) for e in found.effects),
+        circuit=tuple(KeptEdge(*edge, effects.get(edge)) for edge in circuit.edges),
     )
 
 
+def _drawn_edges(circuit: Circuit, tested: int, seed: int) -> list[Edge]:
+    order = stream(seed, "verify", "circuit", "tested").permutation(len(circuit))[:tested]
+    return [circuit.edges[i] for i in sorted(order.tolist())]
+
+
 def _elsewhere(instead: Elsewhere) -> str:
-    return "what another input has" if instead is None else "a mean" if isinstance(instead, Mean) else "nothing"
+    return "a mean" if isinstance(instead, Mean) else "nothing" if isinstance(instead, Zero) else "what another input has"
 
 
 def _check(
-    circuit: object, inputs: object, instead: object, repeat: object, *, at_least: float, confidence: float, n: int, controls: int
+    circuit: object,
+    inputs: object,
+    instead: object,
+    repeat: object,
+    *,
+    at_least: float,
+    confidence: float,
+    counts: Mapping[str, object],
 ) -> None:
     problems = [] if isinstance(circuit, Circuit) else [f"circuit must be a cm.Circuit; given {circuit!r}"]
     if not isinstance(inputs, CausalModel):
@@ -100,11 +121,15 @@ def _check(
                 problems.append(f"inputs must be a causal model, or a batch of {_FEWEST} rows or more; given {rows}")
         except (CommuteError, TypeError, AttributeError) as error:
             problems.append(f"inputs must be a causal model to draw from, or a batch; given {type(inputs).__name__}: {error}")
-    if not (instead is None or isinstance(instead, (Mean, Zero))):
-        problems.append(f"instead must be None (what edges carry for another input), Mean(inputs) or Zero(); given {instead!r}")
+    if isinstance(instead, Mapping) and not isinstance(inputs, Mapping):
+        problems.append("instead can be a batch of others only where inputs are a batch, of as many rows")
+    elif isinstance(instead, Mapping) and rows_of(batched(instead)[0]) != rows_of(batched(inputs)[0]):  # type: ignore[arg-type]
+        problems.append("instead must have one other input for each row of inputs")
+    elif not (instead is None or isinstance(instead, (Mapping, Mean, Zero))):
+        problems.append(f"instead must be None (another input), a batch of others, Mean(inputs) or Zero(); given {instead!r}")
     if not (repeat is None or callable(repeat)):
         problems.append(f"repeat must be a function of a graph and a seed, such as found.repeat(size); given {repeat!r}")
     for name, share, least in (("at_least", at_least, 0), ("confidence", confidence, 0.5)):
         if not isinstance(share, (int, float)) or not least < share < 1:
             problems.append(f"{name} must lie between {least} and 1; given {share!r}")
-    check(problems + not_counts(n=n, controls=controls), ClaimError, "the claim about a circuit")
+    check(problems + not_counts(**counts), ClaimError, "the claim about a circuit")

@@ -111,6 +111,32 @@ def test_what_others_carry_can_be_a_mean_or_nothing(graph):
     assert "nothing on all others" in verified(circuit(graph, 0), instead=cm.Zero(), n=50).stated
 
 
+def test_others_can_be_given_row_by_row(graph):
+    """Others that differ in x5 alone change nothing, and others that differ in all but x0 are those that refute x0."""
+    rows = np.sign(np.random.default_rng(0).standard_normal((300, 6)))
+    alike, unlike = rows * [1, 1, 1, 1, 1, -1], rows * [1, -1, -1, -1, -1, -1]
+    same = cm.verify(circuit(graph, 0), additive.columns(rows), instead=additive.columns(alike), controls=2)
+    assert {e.name: e.count.total for e in same.slices}["unchanged"] > 250
+    assert all(e.count.correct == e.count.total for e in same.slices if e.name == "unchanged")
+    other = cm.verify(circuit(graph, 0), additive.columns(rows), instead=additive.columns(unlike), controls=2)
+    assert sum(e.count.total for e in other.slices) == 300
+    kept = np.sign((rows * WEIGHTS)[:, 0] + (unlike * WEIGHTS)[:, 1:].sum(1)) == np.sign((rows * WEIGHTS).sum(1))
+    assert sum(e.count.correct for e in other.slices) == kept.sum()
+    with pytest.raises(cm.CommuteError, match="one other input for each row"):
+        cm.verify(circuit(graph, 0), additive.columns(rows), instead=additive.columns(rows[:5]))
+    with pytest.raises(cm.CommuteError, match="only where inputs are a batch"):
+        cm.verify(circuit(graph, 0), MODEL, instead=additive.columns(rows))
+
+
+def test_some_edges_are_tested(graph):
+    verdict = verified(circuit(graph, 0, 1, 2, 5), tested=2, n=500)
+    assert len(verdict.circuit) == 4
+    assert sum(e.effect is None for e in verdict.circuit) == 2
+    (told,) = (e for e in verdict.diagnostics if e.name == "minimality")
+    assert "of 2 edges" in told.says
+    assert len(verified(circuit(graph, 0, 1), tested=9, n=50).circuit) == 2
+
+
 def test_the_rows_of_a_batch_are_each_in_one_pair(graph):
     rows = additive.columns(np.random.default_rng(0).standard_normal((101, 6)))
     verdict = cm.verify(circuit(graph, 0), rows, n=1000, controls=2)
