@@ -8,7 +8,7 @@ import pytest
 from commute.alignments.binomial import Count
 from commute.alignments.methods import METHODS
 from commute.proofs.battery import ITEMS
-from commute.proofs.shown import ItemCost, SearchedSite
+from commute.proofs.shown import ItemCost, KeptEdge, SearchedSite
 from commute.report import citations
 from commute.report.citations import cited
 from commute.report.costs import cost_rows
@@ -124,6 +124,7 @@ def test_the_checks_that_were_used_are_cited_and_no_others():
     assert not {"2311.17030", "2511.04638", "2502.20914", "2507.08802", "maciver2019hypothesis"} & set(without)
     assert "1810.08240" in eprints(replace(told, accuracy=replace(told.accuracy, independent=False)))
     assert list(eprints(verdicts.abstracted())) == ["commute", "2301.04709"]
+    assert "2304.05969" in eprints(replace(verdicts.abstracted(), circuit=(KeptEdge("m0", "logits", 1.0),)))
 
 
 def test_sources_are_of_methods_and_items_that_there_are():
@@ -133,7 +134,7 @@ def test_sources_are_of_methods_and_items_that_there_are():
 
 def test_bibtex_entries_are_well_formed():
     works = [w for w in vars(citations).values() if isinstance(w, citations.Work)]
-    assert len(works) == len({w.key for w in works}) == 16
+    assert len(works) == len({w.key for w in works}) == 17
     for work in works:
         lines = work.bibtex.splitlines()
         assert re.fullmatch(r"@(article|inproceedings|misc)\{[a-z]+\d{4}[a-z]+,", lines[0])
