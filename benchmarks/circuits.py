@@ -4,7 +4,6 @@
 """
 
 import sys
-import time
 import warnings
 from collections.abc import Callable, Sequence
 from typing import Any
@@ -14,7 +13,7 @@ import torch
 from torch import Tensor
 
 import commute as cm
-from benchmarks.bars import Figure, at_least, report
+from benchmarks.bars import Figure, at_least, fastest, report
 from benchmarks.circuit_attribution import attribution
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
@@ -53,9 +52,9 @@ def _edges(width: int, *, shared: int) -> list[Figure]:
     runs = Runs.of(cm.computation_graph(network, base), base, other)
     behaviour, edges = Behaviour.of(runs), residual_edges(runs.graph)
     some = edges[::8]
-    ours, effects = _fastest(lambda: edge_effects(runs, behaviour), REPEATS)
-    hooked, scores = _fastest(lambda: _by_hooks(runs, some), REPEATS)
-    circuits, also = _fastest(lambda: torch.cat([runs.scores([[e for e in edges if e != x]]) for x in some]), 1)
+    ours, effects = fastest(lambda: edge_effects(runs, behaviour), REPEATS)
+    hooked, scores = fastest(lambda: _by_hooks(runs, some), REPEATS)
+    circuits, also = fastest(lambda: torch.cat([runs.scores([[e for e in edges if e != x]]) for x in some]), 1)
     for found in (scores, also):
         gap = float((behaviour(found) - behaviour(behaviour.whole) - effects[::8]).abs().max())
         if gap > SAME:
@@ -122,15 +121,6 @@ def _gpt2(layers: int, heads: int, width: int, tokens: Tensor) -> cm.Network:
         encode=lambda batch: {"input_ids": tokens[torch.from_numpy(batch["row"])], "use_cache": False, "logits_to_keep": 1},
         decode=lambda output: output.logits[:, -1].argmax(-1),
     )
-
-
-def _fastest(act: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = act()
-        taken.append(time.perf_counter() - start)
-    return min(taken), result
 
 
 if __name__ == "__main__":

@@ -1,7 +1,6 @@
 """Interchanges against pyvene 0.1.8, both sides in one run and with equal results: `python -m benchmarks.engine [NAME …]`."""
 
 import sys
-import time
 import warnings
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any
@@ -12,7 +11,7 @@ from torch import Tensor
 
 import commute as cm
 from benchmarks import peers
-from benchmarks.bars import Figure, at_least, report
+from benchmarks.bars import Figure, at_least, fastest, report
 from examples import ioi
 
 PAIRS = 64
@@ -83,9 +82,9 @@ def _sweep(
     layers = range(model.config.num_hidden_layers)
     sites = {(layer, p): network.site(path.format(layer), position=p) for layer in layers for p in positions}
     base, source = {"row": np.arange(PAIRS)}, {"row": np.arange(PAIRS, 2 * PAIRS)}
-    ours, swept = _fastest(lambda: network.sweep(base, source, list(sites.values())), repeats)
-    usual, theirs = _fastest(lambda: peers.usual_sweep(model, tokens[:PAIRS], tokens[PAIRS:], positions), repeats)
-    best, also = _fastest(lambda: peers.residual_sweep(model, tokens[:PAIRS], tokens[PAIRS:], positions), repeats)
+    ours, swept = fastest(lambda: network.sweep(base, source, list(sites.values())), repeats)
+    usual, theirs = fastest(lambda: peers.usual_sweep(model, tokens[:PAIRS], tokens[PAIRS:], positions), repeats)
+    best, also = fastest(lambda: peers.residual_sweep(model, tokens[:PAIRS], tokens[PAIRS:], positions), repeats)
     for key, site in sites.items():
         mine = np.stack([swept.answers[site][f"logit {i}"] for i in range(8)], axis=1)
         for other in (theirs[key], also[key]):
@@ -103,27 +102,18 @@ def _mlp(pairs: int = 1_000_000) -> list[Figure]:
     network = cm.zoo.hierarchical_equality()
     drawn = cm.pairs(cm.library.hierarchical_equality(), ["left"], pairs, design="uniform")
     site = network.site("relu2")
-    ours, answered = _fastest(lambda: network.interchange(drawn.base, {cm.Feature(site): drawn.sources["left"]}), REPEATS)
+    ours, answered = fastest(lambda: network.interchange(drawn.base, {cm.Feature(site): drawn.sources["left"]}), REPEATS)
     base, source = network.encode(drawn.base), network.encode(drawn.sources["left"])
-    best, output = _fastest(lambda: peers.full_site(network.module, base, source, "relu2"), REPEATS)
+    best, output = fastest(lambda: peers.full_site(network.module, base, source, "relu2"), REPEATS)
     net = network.module
     model = peers.as_pyvene([net.linear1, net.linear2, net.linear3], net.head)
     with torch.no_grad():
         embedded = [net.embed(x).flatten(1)[:, None] for x in (base, source)]
-    usual, also = _fastest(lambda: peers.tutorial_full_site(model, *embedded, layer=1), REPEATS)
+    usual, also = fastest(lambda: peers.tutorial_full_site(model, *embedded, layer=1), REPEATS)
     if not all((np.asarray(network.decode(x)) == answered).all() for x in (output, also)):
         sys.exit("the answers of the MLP differ")
     print(f"     MLP, {pairs:,} pairs: {ours:.3f} s; pyvene {usual:.2f} s, by functions on tensors {best:.2f} s")
     return [at_least("MLP, a million pairs, against pyvene", usual / ours, 10, "times as fast")]
-
-
-def _fastest(act: Callable[[], Any], repeats: int) -> tuple[float, Any]:
-    taken = []
-    for _ in range(repeats):
-        start = time.perf_counter()
-        result = act()
-        taken.append(time.perf_counter() - start)
-    return min(taken), result
 
 
 if __name__ == "__main__":

@@ -451,6 +451,7 @@ def _boxes(record: Record, tensors: Tensors, algorithm: Record | None) -> tuple[
     if algorithm is None:
         answers = _array(tensors, record["answers"], np.int32, *[len(entries)] * (1 + len(record["variables"])))
         groups = [np.arange(len(entries))] * answers.ndim
+        _demand(((answers >= 0) & (answers < len(record["labels"]))).all(), "an answer is none of the choices")
     else:
         groups, answers = _answers(algorithm, tensors, record)
     _same(

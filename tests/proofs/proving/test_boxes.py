@@ -367,6 +367,11 @@ def test_a_certificate_about_given_settings_is_shown_again_by_itself(threshold, 
     made.save(tmp_path)
     with pytest.raises(Rejected):
         recheck(tmp_path)
+    for none in (-1, len(statement["labels"])):
+        made.tensors[statement["answers"]][:] = none
+        made.save(tmp_path)
+        with pytest.raises(Rejected, match="none of the choices"):
+            recheck(tmp_path)
 
 
 def test_the_first_wrong_pair_is_told_by_its_settings():
