@@ -19,8 +19,11 @@ that place to the answer:
     all but the circuit         76                    0.051     10.303
     nothing                      0                    0.051     10.357
 
-So the edge a0.h3->a1.h1<k>, one of 81, is the path from one head to the other, and the claim without it is refuted. Queries and
-keys of a0.h3 are not in the circuit: it finds the token before by positions, which are the same in every sequence.
+So the edge a0.h3->a1.h1<k>, one of 81, is the path from one head to the other. Queries and keys of a0.h3 are not in the
+circuit: it finds the token before by positions, which are the same in every sequence. The verdicts, on 4,000 fresh pairs of
+sequences: that the circuit keeps 95% of answers holds, at 99% confidence (at least .97 where the answer changes when nothing
+is kept, and where it does not; random circuits at most .17, the same edges of a network with shuffled weights at most .02),
+and without the path it is refuted.
 
 Addition modulo 113, in a transformer of one layer on [a, b, =] (2301.05217), on all 12,769 inputs. With the mean over these in
 place of what is left out nothing is left to chance; with another input one is drawn for each:
@@ -42,7 +45,9 @@ place of what is left out nothing is left to chance; with another input one is d
 All four heads matter, by the values and the keys that they read of a and b, and all that they write matters only as the hidden
 layer reads it: 13 of 23 edges, at single positions 21 of 92, keep every answer, and without them no more is right than by
 chance (1 in 113). Each of the 13 matters by itself. Where heads look matters: with other keys about half of the answers are
-wrong. What it is that flows along the edges, no circuit says; examples/modular_addition.py asks that of the hidden layer.
+wrong. The claim that the 13 edges keep 95% of answers holds against random circuits (at most .26) and the same edges of a
+network with shuffled weights (.13), and that the nine without keys do is refuted. What it is that flows along the edges, no
+circuit says; examples/modular_addition.py asks that of the hidden layer.
 """
 
 import argparse
@@ -60,9 +65,6 @@ import torch
 from torch import nn
 
 import commute as cm
-from commute.models.circuits.behaviour import Behaviour
-from commute.models.circuits.graph import Edge, residual_edges
-from commute.models.circuits.runs import Instead, Runs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -70,18 +72,20 @@ if TYPE_CHECKING:
 MODULUS = 113
 HEADS = [f"a0.h{i}" for i in range(4)]  # of the network that adds
 LISTED = 0.05  # nats of divergence from which on an edge is listed
-OTHER = 10_000  # the seed of other inputs
+OTHER, FRESH = 10_000, 20_000  # the seeds of other inputs, and of those that verdicts are given on
+PAIRS = 4000  # of a sequence and another, that a verdict on induction is given on
 
 
 def main() -> int:
     options = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
     options.add_argument("--folder", type=Path, help="of a transformer that adds modulo 113, with nets.py beside it")
     options.add_argument("--sequences", type=int, default=512, help="that induction is measured on")
+    options.add_argument("--pairs", type=int, default=PAIRS, help="of sequences, for the verdicts on induction")
     given = options.parse_args()
-    if given.sequences < 2:
-        options.error("--sequences must be at least 2")
+    if min(given.sequences, given.pairs) < 2:
+        options.error("--sequences and --pairs must be at least 2")
     try:
-        print(told(induction(given.sequences)))
+        print(told(induction(given.sequences, pairs=given.pairs)))
         if given.folder is not None:
             print(f"\n{told(addition(load(given.folder)))}")
     except (FileNotFoundError, cm.CommuteError) as error:
@@ -100,41 +104,43 @@ class Behaving:
     graph: "nx.DiGraph[str]"
     inputs: Mapping[str, np.ndarray]
     answers: np.ndarray
-    instead: Mapping[str, Instead]
+    instead: Mapping[str, cm.circuits.Instead]
 
-    def kept(self, circuits: Mapping[str, Sequence[Edge]]) -> pd.DataFrame:
+    def kept(self, circuits: Mapping[str, Sequence[cm.circuits.Edge]]) -> pd.DataFrame:
         """A row for each circuit: how many edges it has, and accuracy and divergence, by what flows along the others."""
         found = {("", "edges"): [len(edges) for edges in circuits.values()]}
         for name, instead in self.instead.items():
-            runs = Runs.of(self.graph, self.inputs, instead)
+            runs = cm.circuits.Runs.of(self.graph, self.inputs, instead)
             scores = runs.scores(list(circuits.values()))
-            right = Behaviour.of(runs, "accuracy", answers=runs.readout.choices(self.answers))
-            near = Behaviour.of(runs, "divergence")
+            right = cm.circuits.Behaviour.of(runs, "accuracy", answers=runs.readout.choices(self.answers))
+            near = cm.circuits.Behaviour.of(runs, "divergence")
             found[name, "accuracy"] = right(scores).mean(-1).numpy()
             found[name, "divergence"] = near(scores).mean(-1).abs().numpy()
         return pd.DataFrame(found, index=list(circuits))
 
     def alone(self) -> pd.DataFrame:
         """A row for each edge, which is cut alone."""
-        every = residual_edges(self.graph)
+        every = cm.circuits.residual_edges(self.graph)
         return self.kept({"->".join(cut): [edge for edge in every if edge != cut] for cut in every})
 
 
 @dataclass(frozen=True)
 class Study:
-    """What circuits keep, a row each, and what is kept when an edge is cut alone, a row each."""
+    """What circuits keep, a row each; what is kept when an edge is cut alone, a row each; and verdicts on some circuits."""
 
     title: str
     circuits: pd.DataFrame
     edges: pd.DataFrame
+    verdicts: Mapping[str, cm.Verdict]
 
 
 def told(study: Study) -> str:
-    """Both tables; of edges those that matter, the worst first."""
+    """Both tables, of edges those that matter, the worst first; and the verdicts."""
     losses = study.edges.xs("divergence", axis=1, level=1).max(axis=1).sort_values(ascending=False)
     few = study.edges.loc[losses[losses >= LISTED].index].drop(columns=[("", "edges")])
     rest = f"each of the {len(losses) - len(few)} other edges: divergence below {LISTED}"
-    return "\n\n".join([study.title, table(study.circuits), f"Cut alone:\n{table(few)}\n{rest}"])
+    verdicts = [f"{name}: {verdict}" for name, verdict in study.verdicts.items()]
+    return "\n\n".join([study.title, table(study.circuits), f"Cut alone:\n{table(few)}\n{rest}", *verdicts])
 
 
 def table(rows: pd.DataFrame) -> str:
@@ -144,25 +150,15 @@ def table(rows: pd.DataFrame) -> str:
 # Induction: the heads are found by where they attend, and the circuit is stated.
 
 
-def induction(n: int = 512) -> Study:
+def induction(n: int = 512, *, pairs: int = PAIRS) -> Study:
     """The circuit of two heads in the zoo's network, and what becomes of it without the path between them."""
     network, inputs, other = cm.zoo.induction(), *(cm.zoo.induction_sequences(n, seed=seed) for seed in (0, OTHER))
     graph = cm.computation_graph(network, inputs)
     here = Behaving(graph, inputs, cm.zoo.induction_answers(inputs), {"another sequence instead": other})
     previous, copying = attending(network, inputs)
     path = (previous, f"{copying}<k>")
-    circuit = cm.Circuit(
-        graph,
-        keep=[
-            ("input", f"{previous}<v>"),  # the token before,
-            path,  # which the other head finds
-            ("input", f"{copying}<q>"),  # by the last token,
-            ("input", f"{copying}<v>"),  # and moves the token there
-            (copying, "logits"),  # to the answer
-        ],
-    )
-    # A search proposes circuits of the same graph, and a verdict takes `circuit` as its claim.
-    every = residual_edges(graph)
+    circuit = cm.Circuit(graph, keep=induced(previous, copying))
+    every = cm.circuits.residual_edges(graph)
     circuits = {
         "the whole network": every,
         "the circuit": circuit.edges,
@@ -172,7 +168,21 @@ def induction(n: int = 512) -> Study:
         "nothing": [],
     }
     title = f"induction: {previous} attends to the token before, {copying} to what followed; the path is {'->'.join(path)}"
-    return Study(title, here.kept(circuits), here.alone())
+    fresh = cm.zoo.induction_sequences(2 * pairs, seed=FRESH)
+    claims = {name: cm.Circuit(graph, circuits[name]) for name in ("the circuit", "the circuit without the path")}
+    verdicts = {name: cm.verify(claim, fresh, n=pairs) for name, claim in claims.items()}
+    return Study(title, here.kept(circuits), here.alone(), verdicts)
+
+
+def induced(previous: str, copying: str) -> list[cm.circuits.Edge]:
+    """The edges by which two heads repeat what followed the last token."""
+    return [
+        ("input", f"{previous}<v>"),  # the token before,
+        (previous, f"{copying}<k>"),  # which the other head finds
+        ("input", f"{copying}<q>"),  # by the last token,
+        ("input", f"{copying}<v>"),  # and moves the token there
+        (copying, "logits"),  # to the answer
+    ]
 
 
 def attending(network: cm.Network, inputs: Mapping[str, np.ndarray]) -> tuple[str, str]:
@@ -283,7 +293,7 @@ def addition(network: cm.Network, inputs: Mapping[str, np.ndarray] | None = None
     at_places = [(f"{u}[{p}]", f"{v}[{p}]") for u, v in read for p in (0, 1)] + [
         (f"{u}[2]", f"{v}[2]") for u, v in circuit.edges if u != "input"
     ]
-    every = residual_edges(graph)
+    every = cm.circuits.residual_edges(graph)
     circuits = {
         "the whole network": every,
         "the circuit": circuit.edges,
@@ -295,7 +305,9 @@ def addition(network: cm.Network, inputs: Mapping[str, np.ndarray] | None = None
     at = cm.Circuit(placed, at_places)
     rows = [here.kept(circuits), there.kept({"at single positions": at.edges, "all but these": at.complement})]
     title = f"{network.name}: (a + b) mod {MODULUS} on {len(answers):,} inputs"
-    return Study(title, pd.concat(rows), here.alone())
+    claims = {name: cm.Circuit(graph, circuits[name]) for name in ("the circuit", "the circuit without keys")}
+    verdicts = {name: cm.verify(claim, inputs, instead=cm.Mean(inputs), n=len(answers)) for name, claim in claims.items()}
+    return Study(title, pd.concat(rows), here.alone(), verdicts)
 
 
 if __name__ == "__main__":

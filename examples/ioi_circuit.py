@@ -69,7 +69,7 @@ Not established:
 import argparse
 import sys
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
@@ -85,9 +85,10 @@ from examples import ioi
 KINDS = {"names": "three other names, none repeated", "repeated": "the other one repeated"}  # what the other prompt has
 SIZES = (100, 200, 400, 800, 1600, 3200, 6400, 12800)
 ENOUGH = 0.75  # of the logit difference, by which the size of the circuit is chosen where the search judges
-RANDOM = 5  # random circuits of that size
 HEADS = 10  # heads that are left out one by one
-FRESH = 10_000  # added to the seed for prompts that no search has seen
+KEPT = 0.75  # the share of answers that is claimed
+CONTROLS, TESTED = 10, 10  # random circuits of that size, and edges left out one by one, in the verdict
+FRESH, LAST = 10_000, 20_000  # added to the seed for prompts that no search has seen, and for those of the verdict
 
 
 @dataclass(frozen=True)
@@ -109,10 +110,8 @@ class Found:
         curve: circuits of all sizes on fresh prompts.
         random: random circuits of these sizes there.
         kept: of the logit difference by the circuit.
-        left: the same when just the circuit is left out.
-        answers: how often the circuit gives the network's own answer, of all its vocabulary.
-        chance: the same of the random circuit of this size that does so most often.
         heads: what is lost of the logit difference when a head is left out of the circuit.
+        verdict: on the claim that the circuit keeps answers, by prompts that were used for nothing else.
     """
 
     search: cm.CircuitSearch
@@ -120,10 +119,8 @@ class Found:
     curve: FaithfulnessCurve
     random: FaithfulnessCurve
     kept: Faithfulness
-    left: Faithfulness
-    answers: Faithfulness
-    chance: Faithfulness
     heads: Mapping[str, Estimate]
+    verdict: cm.Verdict
 
 
 def main() -> int:
@@ -177,7 +174,7 @@ def study(
     network = cm.Network.from_transformers(
         model, tokenizer, prompts=lambda s: cm.Prompt.filled(ioi.PROMPT, s), answers=cm.TopToken(list(words.names))
     )
-    seen, fresh = (drawn(words, pairs, seed=s) for s in (seed, seed + FRESH))
+    seen, fresh, last = (drawn(words, n, seed=seed + s) for n, s in ((pairs, 0), (pairs, FRESH), (2 * pairs, LAST)))
     search = cm.search_circuit(
         cm.computation_graph(network, seen.bases),
         seen.bases,
@@ -189,7 +186,19 @@ def study(
         seeds=seeds,
         seed=seed,
     )
-    return judged(search, search.circuit(chosen(search)), fresh, kind, seed=seed)
+    size = chosen(search)
+    verdict = cm.verify(
+        search.circuit(size),
+        last.bases,
+        instead=last.others[kind],
+        at_least=KEPT,
+        n=2 * pairs,
+        controls=CONTROLS,
+        repeat=search.repeat(size),
+        tested=TESTED,
+        seed=seed,
+    )
+    return judged(search, search.circuit(size), fresh, kind, verdict, seed=seed)
 
 
 def chosen(search: cm.CircuitSearch) -> int:
@@ -198,27 +207,22 @@ def chosen(search: cm.CircuitSearch) -> int:
     return int((enough if len(enough) else search.curve)["size"].iloc[0 if len(enough) else -1])
 
 
-def judged(search: cm.CircuitSearch, circuit: cm.Circuit, fresh: Prompts, kind: str, *, seed: int) -> Found:
+def judged(search: cm.CircuitSearch, circuit: cm.Circuit, fresh: Prompts, kind: str, verdict: cm.Verdict, *, seed: int) -> Found:
     """The circuit, those of other sizes and random ones, on fresh prompts."""
     runs = cm.circuits.Runs.of(search.graph, fresh.bases, fresh.others[kind])
     right, other = (runs.readout.choices(names) for names in (fresh.answers, fresh.bases["subject"]))
     difference = cm.circuits.Behaviour.of(runs, "logit difference", answers=right, others=other)
-    same = replace(difference, measure="agreement")
     draws = np.random.default_rng(seed)
     circuits = [search.circuit(size) for size in search.curve["size"]]
     random = [cm.Circuit(search.graph, random_circuit(search.graph, len(c), draws)) for c in circuits]
-    alike = [cm.Circuit(search.graph, random_circuit(search.graph, len(circuit), draws)) for _ in range(RANDOM)]
-    chance = [cm.circuits.faithfulness(c, runs, same) for c in alike]
     return Found(
         search,
         circuit,
         cm.circuits.faithfulness_curve(circuits, runs, difference),
         cm.circuits.faithfulness_curve(random, runs, difference),
         cm.circuits.faithfulness(circuit, runs, difference),
-        cm.circuits.completeness(circuit, runs, difference),
-        cm.circuits.faithfulness(circuit, runs, same),
-        max(chance, key=lambda c: c.value.value),
         heads(search, circuit, runs, difference),
+        verdict,
     )
 
 
@@ -241,7 +245,6 @@ def heads(
 
 def told(kind: str, found: Found) -> str:
     """What was found for one kind of other prompt."""
-    (agree, chance), n = (x.value for x in (found.answers, found.chance)), found.kept.rows
     stable = found.search.stability.pivot_table(index="size", columns="over", values="jaccard")
     lines = [
         f"Edges left out carry what they carry for a prompt with {KINDS[kind]}.",
@@ -251,13 +254,11 @@ def told(kind: str, found: Found) -> str:
         "",
         f"Alike (Jaccard) when searched again, by size:\n{stable.round(2).to_string()}",
         "",
-        f"The circuit of {len(found.circuit)} edges, on {n} fresh pairs, with 99% bounds each:",
-        f"  {found.kept.share} of the logit difference is kept by it",
-        f"  {found.left.share} by all other edges",
-        f"  {agree} of answers are the network's",
-        f"  {chance} of those of the best of {RANDOM} random circuits",
+        f"The circuit of {len(found.circuit)} edges keeps {found.kept.share} of it, on {found.kept.rows} fresh pairs.",
         f"Heads, and the logit difference lost without each of them in the circuit, of {found.kept.value}:",
         *(f"  {name:<7} {lost}" for name, lost in found.heads.items()),
+        "",
+        str(found.verdict),
     ]
     return "\n".join(lines)
 

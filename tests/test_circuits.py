@@ -25,7 +25,8 @@ def network(shared_models):
 
 
 def test_without_the_path_between_the_heads_the_behaviour_is_gone():
-    study = example.induction(128)
+    study = example.induction(128, pairs=128)
+    assert study.verdicts["the circuit without the path"].status == "refuted"
     right = column(study.circuits, "accuracy")
     assert right["the whole network"] == 1
     assert right["the circuit"] > 0.97
@@ -39,6 +40,14 @@ def test_without_the_path_between_the_heads_the_behaviour_is_gone():
         "input->a1.h1<v>",
         "a1.h1->logits",
     }
+
+
+@pytest.mark.slow
+def test_the_claim_of_the_circuit_holds():
+    graph = cm.computation_graph(cm.zoo.induction(), cm.zoo.induction_sequences(4, seed=0))
+    circuit = cm.Circuit(graph, keep=example.induced("a0.h3", "a1.h1"))
+    verdict = cm.verify(circuit, cm.zoo.induction_sequences(6000, seed=5), n=3000, controls=5, tested=1)
+    assert verdict.status == "holds"
 
 
 def test_the_network_with_hook_points_computes_what_the_original_does(network, shared_models, tmp_path):
@@ -62,6 +71,8 @@ def load(name, folder, _load=load):
 def test_thirteen_edges_keep_every_answer_and_the_others_none(network):
     drawn = np.random.default_rng(0).choice(example.MODULUS**2, 300, replace=False)
     study = example.addition(network, {v: x[drawn] for v, x in example.sums().items()})
+    assert study.verdicts["the circuit"].status != "refuted"  # too few sums are answered alike with nothing kept to say more
+    assert study.verdicts["the circuit without keys"].status == "refuted"
     sizes, right = study.circuits["", "edges"], study.circuits.xs("accuracy", axis=1, level=1)
     assert sizes[["the whole network", "the circuit", "all but the circuit", "nothing"]].tolist() == [23, 13, 10, 0]
     assert sizes[["at single positions", "all but these"]].tolist() == [21, 71]
@@ -85,15 +96,18 @@ def test_heads_that_write_nothing_are_not_chosen_for_where_they_attend():
 
 
 def test_tables_list_the_edges_that_matter_and_fit_a_terminal():
-    lines = example.told(example.induction(64)).splitlines()
+    tables, verdicts = example.told(example.induction(64, pairs=64)).split("\n\nthe circuit: ")
+    lines = tables.splitlines()
     assert max(map(len, lines)) <= 100
+    assert verdicts.startswith("inconclusive: with 5 of 81 edges of 'induction' kept")
+    assert "the circuit without the path: refuted: with 4 of 81 edges" in verdicts
     assert lines[0] == "induction: a0.h3 attends to the token before, a1.h1 to what followed; the path is a0.h3->a1.h1<k>"
     assert lines[-1] == "each of the 76 other edges: divergence below 0.05"
     assert "-0.000" not in "".join(lines)
 
 
 def test_the_example_runs_as_a_script(tmp_path):
-    given = [sys.executable, "examples/circuits.py", "--sequences", "64"]
+    given = [sys.executable, "examples/circuits.py", "--sequences", "64", "--pairs", "64"]
     done = subprocess.run(given, cwd=ROOT, capture_output=True, text=True, check=True)
     assert "the circuit without the path" in done.stdout
     done = subprocess.run([*given, "--folder", str(tmp_path)], cwd=ROOT, capture_output=True, text=True, check=False)

@@ -2,22 +2,29 @@
 
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.formats import read_circuit, write_circuit
-from commute.models.circuits.graph import moved, residual_edges
+from commute.models.circuits.graph import Edge, moved, residual_edges
 from commute.models.circuits.patching import edge_effects
-from commute.models.circuits.runs import Runs
+from commute.models.circuits.runs import Instead, Runs
 from commute.models.circuits.scored import Scored
-from commute.proofs.circuits.curves import faithfulness_curve
+from commute.proofs.circuits.curves import FaithfulnessCurve, faithfulness_curve
 from commute.proofs.circuits.equivalence import equivalence_test
 from commute.proofs.circuits.independence import independence_test
 from commute.proofs.circuits.inflating import minimality_test
+from commute.proofs.circuits.intervals import Estimate
 from commute.proofs.circuits.known import roc_curve
-from commute.proofs.circuits.measures import completeness, faithfulness, minimality, over_repetitions
+from commute.proofs.circuits.measures import Faithfulness, completeness, faithfulness, minimality, over_repetitions
 from commute.proofs.circuits.proving import prove_circuit
+from commute.proofs.circuits.random_circuits import random_circuit
 from commute.proofs.circuits.staying import prove_staying
 from commute.proofs.circuits.verifying import verify_circuit
 
 __all__ = [
     "Behaviour",
+    "Edge",
+    "Estimate",
+    "Faithfulness",
+    "FaithfulnessCurve",
+    "Instead",
     "Runs",
     "Scored",
     "completeness",
@@ -32,6 +39,7 @@ __all__ = [
     "over_repetitions",
     "prove_circuit",
     "prove_staying",
+    "random_circuit",
     "read_circuit",
     "residual_edges",
     "roc_curve",

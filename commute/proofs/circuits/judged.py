@@ -40,7 +40,7 @@ class Pairs:
     def drawn(cls, inputs: CausalModel | Setting, instead: Elsewhere, n: int, seed: int) -> "Pairs":
         """Draw pairs from a model's inputs, or from the rows of a batch, each of which is then in one pair at most.
 
-        A batch of others has one for each row.
+        A batch of others has one for each row; a mean or nothing needs no others.
         """
         if isinstance(inputs, CausalModel):
             sides = (Inputs(inputs).sample(stream(seed, "verify", "circuit", side), n) for side in ("base", "other"))
@@ -48,10 +48,13 @@ class Pairs:
             return cls(bases, others, None if isinstance(instead, Mapping) else instead)
         batch, _ = batched(inputs)
         order = stream(seed, "verify", "circuit").permutation(rows_of(batch))
+        if instead is None:
+            n = min(n, len(order) // 2)
+            return cls(take(batch, order[:n]), take(batch, order[n : 2 * n]), None)
+        bases = take(batch, order[:n])
         if isinstance(instead, Mapping):
-            return cls(take(batch, order[:n]), take(batched(instead)[0], order[:n]), None)
-        half = min(n, len(order) // 2)
-        return cls(take(batch, order[:half]), take(batch, order[half : 2 * half]), instead)
+            return cls(bases, take(batched(instead)[0], order[:n]), None)
+        return cls(bases, bases, instead)
 
 
 @dataclass(frozen=True, eq=False)

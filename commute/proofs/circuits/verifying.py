@@ -50,7 +50,7 @@ def verify_circuit(
             rows of `inputs`, one each; or `Mean(inputs)` or `Zero()`.
         at_least: the share of answers that the circuit must keep.
         confidence: of the verdict.
-        n: pairs; of a batch, at most half of its rows, or with a batch of others all of them.
+        n: pairs; of a batch, at most half of its rows where others are drawn from it, too, and else all of them.
         controls: how many random circuits.
         repeat: the search that found the circuit, as a function of a graph and a seed, such as `found.repeat(size)`.
         tested: how many edges, drawn at random, are left out one by one; None is all. Each costs a run of all pairs.

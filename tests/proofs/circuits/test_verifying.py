@@ -111,6 +111,13 @@ def test_what_others_carry_can_be_a_mean_or_nothing(graph):
     assert "nothing on all others" in verified(circuit(graph, 0), instead=cm.Zero(), n=50).stated
 
 
+def test_all_rows_are_run_where_no_others_are_drawn_from_them(graph):
+    rows = additive.columns(np.sign(np.random.default_rng(0).standard_normal((60, 6))))
+    for instead, n in ((cm.Mean(rows), 60), (cm.Zero(), 60), (None, 30)):
+        verdict = cm.verify(circuit(graph, 0, 1, 2), rows, instead=instead, controls=2)
+        assert sum(e.count.total for e in verdict.slices) == n
+
+
 def test_others_can_be_given_row_by_row(graph):
     """Others that differ in x5 alone change nothing, and others that differ in all but x0 are those that refute x0."""
     rows = np.sign(np.random.default_rng(0).standard_normal((300, 6)))
