@@ -130,12 +130,12 @@ class Engine:
         output = sum(x.size for x, leaf in zip(self.trace.calls[0].outputs, leaves, strict=True) if x and leaf and leaf.columns)
         return int(kept + (self.traces.keys + output * last / self.trace.columns if last else 0))
 
-    def bytes_computed(self, skipped: int) -> int:
-        """Bytes that a pass takes for each row, with columns skipped."""
+    def bytes_computed(self, skipped: int, *, attending: bool = True) -> int:
+        """Bytes that a pass takes for each row, with columns skipped, which it attends to or not."""
         if not skipped:
             return max(1, 2 * self.trace.largest)
         share = 1 - skipped / self.trace.columns
-        keys = 4 * self.traces.keys // self.traces.layers  # chosen, joined with new ones, and for each head
+        keys = 4 * self.traces.keys // self.traces.layers if attending else 0  # chosen, joined with new ones, and for each head
         return int(2 * (self.trace.largest * share + self._trace(late=True).widest_fixed)) + keys
 
     def bases(self, rows: Tensor, times: Sequence[int], first: int, last: int) -> Bases:

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from commute.alignments.circuits.passes import passed
 from commute.causal.batches import Column, rows_of
-from commute.errors import NetworkError
+from commute.errors import NetworkError, check
 from commute.models.circuits.behaviour import SMOOTH, Behaviour
 from commute.models.circuits.graph import named, residual_edges
 from commute.models.circuits.ports import Writes
@@ -33,7 +33,11 @@ def attributions(runs: Runs, behaviour: Behaviour, *, steps: int, path: Path) ->
         behaviour: of these.
         steps: m.
         path: see above.
+
+    Raises:
+        NetworkError: when the behaviour is of other inputs or has no gradients, and for NaN.
     """
+    check(behaviour.misfits(runs), NetworkError, "attribution")
     if behaviour.measure not in SMOOTH:
         raise NetworkError(f"the {behaviour.measure} has no gradients to attribute by; take the logit difference, or patch edges")
     if behaviour.measure == "divergence" and steps == 1:
@@ -64,8 +68,9 @@ def _moved(runs: Runs, behaviour: Behaviour, rows: Column, steps: int, moved: Se
     part, n = runs.take(rows), len(rows)
     here = passed(runs.stream, part.batch, part.instead, torch.arange(1, steps + 1) / steps, moved)
     with torch.enable_grad():
-        scores = runs.readout.scores(here.output, steps * n).reshape(steps, n, -1)
-        kept = behaviour.take(torch.as_tensor(rows))(scores).sum()
+        scores = runs.readout.scores(here.output, steps * n)
+        runs.check_numbers([scores.detach()], rows)
+        kept = behaviour.take(torch.as_tensor(rows))(scores.reshape(steps, n, -1)).sum()
     change = (here.written - part.instead).transpose(0, 1)  # [rows, writers, …, width]
     scored = [w in moved or path == "inputs" for w in runs.stream.writes for _ in w.nodes]
     edges = runs.stream.edges & torch.tensor(scored)

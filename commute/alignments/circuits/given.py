@@ -9,14 +9,12 @@ import numpy as np
 from commute.alignments.circuits.methods import SearchMethod
 from commute.alignments.circuits.optimal import OptimalAblation, not_seed
 from commute.alignments.circuits.ranking import Rank
-from commute.causal.batches import Batch, Column, as_column, is_batch, rows_of
+from commute.causal.batches import Batch, as_column, is_batch, rows_of
 from commute.errors import NetworkError, not_counts, unknown
 from commute.models.ablations import Mean, Resample, Zero
 from commute.models.circuits.behaviour import Measure
 from commute.models.circuits.graph import stream_of
 from commute.models.circuits.runs import Instead
-from commute.models.network import Network
-from commute.models.positions import frame_of
 from commute.models.rows import batched
 
 if TYPE_CHECKING:
@@ -100,11 +98,12 @@ def check_lengths(graph: "nx.DiGraph[str]", batch: Batch, instead: Instead | Opt
     """
     if isinstance(instead, Zero):
         return
-    network = stream_of(graph).network
+    stream = stream_of(graph)
     pool = batch if isinstance(instead, OptimalAblation) else instead.inputs if isinstance(instead, Resample | Mean) else instead
-    ours, theirs = (_tokens(network, batched(x)[0]) for x in (batch, pool))
-    if ours is None or theirs is None:
+    masks = [stream.tokens(batched(x)[0]) for x in (batch, pool)]
+    if masks[0] is None or masks[1] is None:
         return
+    ours, theirs = (mask.sum(1).numpy() for mask in masks if mask is not None)
     if isinstance(instead, Mapping):
         differing = np.flatnonzero(ours != theirs)
         if len(differing):
@@ -120,9 +119,3 @@ def check_lengths(graph: "nx.DiGraph[str]", batch: Batch, instead: Instead | Opt
             f"prompts have from {lengths[0]} to {lengths[-1]} tokens, and {type(instead).__name__} needs ones of one length; "
             "search those of each length by themselves, or give other inputs of the same lengths row by row, or Zero()"
         )
-
-
-def _tokens(network: Network, batch: Batch) -> Column | None:
-    """How many tokens each row has, [batch]; None where that is not told."""
-    mask = frame_of(batch, None, network.encoded(batch), network.positions).mask
-    return None if mask is None else mask.sum(1).numpy()

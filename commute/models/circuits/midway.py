@@ -139,7 +139,8 @@ class Clean:
     def _copies_at_once(self, taps: Iterable[Tap], first: int) -> int:
         """Copies of the inputs in such a pass."""
         skipped = self._skipped(taps, first)
-        size = self.engine.bytes_computed(skipped) if skipped else self.engine.trace.largest
+        attending = not all(tap in self.unread for tap in taps)
+        size = self.engine.bytes_computed(skipped, attending=attending) if skipped else self.engine.trace.largest
         return max(1, self.engine.network.rows_at_once(size) // len(self.bases.rows))
 
     def _copies(self, tap: Tap, copies: int) -> Tensor:

@@ -7,7 +7,7 @@ import torch
 from torch import Tensor
 
 from commute.causal.batches import rows_of
-from commute.errors import NetworkError
+from commute.errors import NetworkError, check
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.midway import Group, Place, clean_of, groups_of
@@ -33,11 +33,10 @@ def edge_effects(runs: Runs, behaviour: Behaviour) -> Tensor:
         The behaviour without the edge less that of the whole network, in the order of `residual_edges`, [edges, batch].
 
     Raises:
-        NetworkError: when the behaviour is of other inputs.
+        NetworkError: when the behaviour is of other inputs, and for NaN.
     """
-    n, network = rows_of(runs.batch), runs.stream.network
-    if len(behaviour.whole) != n:
-        raise NetworkError(f"the behaviour is of {len(behaviour.whole)} inputs, and there are {n}; make it of these runs")
+    network = runs.stream.network
+    check(behaviour.misfits(runs), NetworkError, "the effects of edges")
     places = [runs.index[edge] for edge in residual_edges(runs.graph)]
     found = None
     with evaluating(network.module), ungraded(network.module), falling_back(network):
@@ -77,6 +76,7 @@ def _midway(runs: Runs, behaviour: Behaviour, places: Sequence[Place]) -> Tensor
         here = behaviour.take(rows.to(behaviour.whole.device))
         for group in groups:
             for edges, scores in clean.patched(group):
+                runs.check_numbers([scores.flatten(0, 1)], rows.numpy())
                 chosen = [order[edge] for edge in edges]
                 found[torch.tensor(chosen)[:, None], rows] = here(scores).to(found)
                 if not int(rows[0]):

@@ -82,7 +82,7 @@ class Runs:
     @cached_property
     def longest(self) -> int:
         """A row with the most tokens."""
-        mask = _tokens(self.stream, self.batch)
+        mask = self.stream.tokens(self.batch)
         return 0 if mask is None else int(mask.sum(1).argmax())
 
     def mask(self, keep: Keeping) -> Tensor:
@@ -261,7 +261,7 @@ def _written(stream: Stream, batch: Batch) -> Tensor:
 
 def _mean(stream: Stream, batch: Batch) -> Tensor:
     """The mean of what each writer adds, [writers, 1, …, width], where columns hold padding over the other inputs."""
-    written, mask = _written(stream, batch), _tokens(stream, batch)
+    written, mask = _written(stream, batch), stream.tokens(batch)
     if mask is None:
         return written.double().mean(1, keepdim=True).to(written)
     real = mask.to(written.device)[:, :, None].double()
@@ -273,7 +273,7 @@ def _check_paired(stream: Stream, batch: Batch, others: Batch) -> None:
     n, many = rows_of(batch), rows_of(others)
     if n != many:
         raise NetworkError(f"there are {n} inputs and {many} others in their place; give each one")
-    ours, theirs = _tokens(stream, batch), _tokens(stream, others)
+    ours, theirs = stream.tokens(batch), stream.tokens(others)
     if ours is None or theirs is None or (ours.shape == theirs.shape and torch.equal(ours, theirs)):
         return
     row = 0 if ours.shape != theirs.shape else int((ours != theirs).any(1).nonzero()[0])
@@ -281,9 +281,3 @@ def _check_paired(stream: Stream, batch: Batch, others: Batch) -> None:
         f"each input and the one in its place must have tokens in the same columns; row {row} has {int(ours[row].sum())} of "
         f"{ours.shape[1]} columns, the other {int(theirs[row].sum())} of {theirs.shape[1]}"
     )
-
-
-def _tokens(stream: Stream, batch: Batch) -> Tensor | None:
-    """Which columns hold tokens, [batch, columns]; None where that is not told."""
-    network = stream.network
-    return frame_of(batch, None, network.encoded(batch), network.positions).mask

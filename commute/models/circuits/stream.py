@@ -13,6 +13,7 @@ from commute.models.circuits.exchanging import Chosen, change_of
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.hooks import Visit, evaluating, visiting
 from commute.models.network import Network
+from commute.models.positions import frame_of
 from commute.models.sites import Tap
 
 Kept = Tensor  # what of each writer reaches each reader, from 0 to 1: [readers, writers], or with more axes; see `Stream.run`
@@ -43,6 +44,10 @@ class Stream:
     def readers(self) -> list[str]:
         """The nodes that read, in order; one that reads at several places, as a gated neuron, once."""
         return list(dict.fromkeys(node for r in self.reads for node in r.nodes))
+
+    def tokens(self, batch: Batch) -> Tensor | None:
+        """Which columns hold tokens, [batch, columns] of bool; None where that is not told."""
+        return frame_of(batch, None, self.network.encoded(batch), self.network.positions).mask
 
     def written(self, batch: Batch) -> Tensor:
         """What each writer adds, [writers, batch, …, width], with gradients where they are on."""

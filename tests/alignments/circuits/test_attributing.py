@@ -12,6 +12,7 @@ from commute.models.circuits.graph import computation_graph, residual_edges
 from commute.models.circuits.runs import Runs
 from tests.alignments.circuits import networks
 from tests.models import families
+from tests.proofs.circuits import additive
 
 
 def close(found, expected, within=1e-4):
@@ -108,6 +109,20 @@ def test_attribution_works_where_gradients_are_off_and_leaves_the_network_as_fou
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
+def test_nan_on_the_way_is_told_with_its_row():
+    x = np.array([[9.0, 9.0], [1.0, 1.0]])
+    runs = Runs.of(additive.graph([1.0, 1.0], additive.Holed), additive.columns(x), additive.columns(-x))
+    with pytest.raises(NetworkError, match="in row 1 the output is NaN, which is made by what edges carry"):
+        EdgeAttribution(steps=5).scores(runs, Behaviour.of(runs))
+
+
+def test_a_behaviour_of_other_inputs_is_refused():
+    graph = networks.graph_by_hand(networks.residual())
+    runs = networks.runs_of(graph)
+    with pytest.raises(NetworkError, match="behaviour is that of other inputs"):
+        EdgeAttribution().scores(runs, Behaviour.of(runs.take(np.arange(len(runs.batch["a"]))[::-1].copy())))
+
+
 def test_a_measure_without_gradients_is_an_error():
     runs = networks.runs_of(networks.graph_by_hand(networks.residual()))
     with pytest.raises(NetworkError, match="accuracy has no gradients"):
@@ -141,10 +156,9 @@ def test_an_edge_between_nodes_at_one_position_scores_by_that_position_alone():
     graph, first, others = networks.language()
     apart = computation_graph(graph.graph["stream"].network, first, positions=[0, 1, -1])
     whole, split = Runs.of(graph, first, others), Runs.of(apart, first, others)
-    behaviour = Behaviour.of(whole)
-    one = dict(zip(residual_edges(graph), EdgeAttribution().scores(whole, behaviour), strict=True))
+    one = dict(zip(residual_edges(graph), EdgeAttribution().scores(whole, Behaviour.of(whole)), strict=True))
     sums = {}
-    for (u, v), x in zip(residual_edges(apart), EdgeAttribution().scores(split, behaviour), strict=True):
+    for (u, v), x in zip(residual_edges(apart), EdgeAttribution().scores(split, Behaviour.of(split)), strict=True):
         edge = u.partition("[")[0], v.partition("[")[0]
         sums[edge] = sums.get(edge, 0) + x
     close(torch.stack([sums[e] for e in one]), torch.stack(list(one.values())))

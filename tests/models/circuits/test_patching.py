@@ -18,6 +18,7 @@ from commute.models.engine import engine_of
 from tests.models import families
 from tests.models.circuits import nets
 from tests.models.circuits.test_graphs import ELSE, ROWS, by_hand
+from tests.proofs.circuits import additive
 
 CLOSE = {"atol": 1e-5, "rtol": 1e-5}
 
@@ -228,6 +229,14 @@ def test_the_module_is_left_as_it_was_and_effects_can_be_trained_on():
 
 def test_a_behaviour_of_other_inputs_is_refused():
     runs = made("hooked")
-    few = runs.take(np.arange(3))
-    with pytest.raises(NetworkError, match="the behaviour is of 3 inputs, and there are 5"):
-        edge_effects(runs, Behaviour.of(few))
+    for few in (np.arange(3), np.array([1, 0, 2, 3, 4])):
+        with pytest.raises(NetworkError, match="behaviour is that of (3 rows|other inputs than)"):
+            edge_effects(runs, Behaviour.of(runs.take(few)))
+
+
+def test_nan_without_a_single_edge_is_told_with_its_row():
+    x = np.array([[3.0, 3.0], [1.0, 1.0], [5.0, 5.0]])
+    other = np.array([[4.0, 4.0], [-1.0, -1.0], [6.0, 6.0]])
+    runs = Runs.of(additive.graph([1.0, 1.0], additive.Holed), additive.columns(x), additive.columns(other))
+    with pytest.raises(NetworkError, match="in row 1 the output is NaN, which is made by what edges carry"):
+        edge_effects(runs, Behaviour.of(runs))

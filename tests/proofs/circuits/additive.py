@@ -26,6 +26,14 @@ class Additive(nn.Module):
         return self.out(sum(part(x[:, i : i + 1]) for i, part in enumerate(self.parts)))
 
 
+class Holed(Additive):
+    """Its score of "yes" is no number where the sum is between -1 and 1."""
+
+    def forward(self, x):
+        no, yes = super().forward(x).unbind(1)
+        return torch.stack([no, yes + 0 * (yes.square() - 1).sqrt()], 1)
+
+
 def columns(x):
     return {f"x{i}": column for i, column in enumerate(np.asarray(x, dtype=np.float64).T)}
 
@@ -38,9 +46,9 @@ def decode(scores):
     return np.array(["no", "yes"])[scores.argmax(-1).numpy()]
 
 
-def graph(weights):
+def graph(weights, made=Additive):
     """Nodes p0, p1, …, each of which `logits` reads along one edge."""
-    network = cm.Network(Additive(weights), encode=encode, decode=decode)
+    network = cm.Network(made(weights), encode=encode, decode=decode)
     writes = [Writes((f"p{i}",), Tap(f"parts.{i}")) for i in range(len(weights))]
     some = columns(np.random.default_rng(0).standard_normal((2, len(weights))))
     return computation_graph(network, some, writes=writes, reads=[Reads(("logits",), Tap("out", input=True))])
