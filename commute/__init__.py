@@ -61,7 +61,7 @@ if TYPE_CHECKING:
     from commute.models.cost import Cost
     from commute.models.network import Network
     from commute.models.prompts import Prompt
-    from commute.models.sites import Site
+    from commute.models.sites import Site, Tap
     from commute.models.sweep import Sweep
     from commute.proofs import circuits
     from commute.proofs.abstracts import abstracts, equivalent
@@ -138,6 +138,7 @@ _HOMES = {
     "SparseAutoencoder": "alignments.featurizers",
     "Sweep": "models.sweep",
     "Table": "causal.mechanisms",
+    "Tap": "models.sites",
     "Tau": "causal.tau",
     "TopToken": "models.answers",
     "Verdict": "proofs.verdict",
@@ -231,6 +232,7 @@ __all__ = [
     "SparseAutoencoder",
     "Sweep",
     "Table",
+    "Tap",
     "Tau",
     "TopToken",
     "Verdict",

@@ -31,6 +31,10 @@ class NetworkError(CommuteError):
     """A network, site or intervention on a network that cannot do what was asked."""
 
 
+class NoCircuitError(NetworkError):
+    """A search of circuits that found none: no edge makes a difference, or no path to the output is among those that do."""
+
+
 class AlignmentError(CommuteError):
     """A feature, alignment or search that does not fit its algorithm or network."""
 

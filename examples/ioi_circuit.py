@@ -259,6 +259,7 @@ def told(kind: str, found: Found) -> str:
         *(f"  {name:<7} {lost}" for name, lost in found.heads.items()),
         "",
         str(found.verdict),
+        *(f"  {e.title} [{e.lower:.3f}, {e.upper:.3f}]: {e.says}" for e in found.verdict.evidence),
     ]
     return "\n".join(lines)
 

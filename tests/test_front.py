@@ -74,7 +74,7 @@ def test_the_readmes_verdicts_run(capsys):
 
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[7]
+    program = readme_blocks("python")[8]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
@@ -141,6 +141,12 @@ def test_the_readmes_proof_is_one(capsys, tmp_path, monkeypatch):
 def test_the_readmes_circuit_is_found_and_judged(capsys):
     exec(compile(readme_blocks("python")[5], "README.md", "exec"), {})
     assert capsys.readouterr().out == "holds\nrefuted\n"
+
+
+def test_the_readmes_graph_of_a_module_is_what_it_says(capsys):
+    program = readme_blocks("python")[7]
+    exec(compile(program, "README.md", "exec"), {})
+    assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
 
 def test_the_readmes_known_circuit_is_proved_and_scrubbed(capsys, tmp_path, monkeypatch):

@@ -67,6 +67,8 @@ def test_what_is_told_is_what_was_measured(tiny):
     share = f"keeps {tiny.kept.share} of it, on 12 fresh pairs."
     assert f"The circuit of {len(tiny.circuit)} edges {share}" in lines
     assert str(tiny.verdict).splitlines()[0] in lines
+    for e in tiny.verdict.evidence:
+        assert f"  {e.title} [{e.lower:.3f}, {e.upper:.3f}]: {e.says}" in lines
     for name, lost in tiny.heads.items():
         assert f"  {name:<7} {lost}" in lines
     assert list(tiny.heads) == sorted(tiny.heads, key=lambda h: -tiny.heads[h].value)

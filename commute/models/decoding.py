@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Hashable, Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import numpy as np
@@ -15,8 +16,10 @@ from commute.errors import NetworkError
 Decode = Callable[[Any], Any]  # a module's output -> labels, one array [batch] or a mapping from output to array
 
 _ARGMAX = {torch.argmax, Tensor.argmax}
-_MORE = {torch.gt, torch.ge, Tensor.gt, Tensor.ge, Tensor.__gt__, Tensor.__ge__}
-_LESS = {torch.lt, torch.le, Tensor.lt, Tensor.le, Tensor.__lt__, Tensor.__le__}
+_AT_LEAST = {torch.ge, Tensor.ge, Tensor.__ge__}
+_AT_MOST = {torch.le, Tensor.le, Tensor.__le__}
+_MORE = _AT_LEAST | {torch.gt, Tensor.gt, Tensor.__gt__}
+_LESS = _AT_MOST | {torch.lt, Tensor.lt, Tensor.__lt__}
 
 
 def labels_of(decoded: Any) -> Column | dict[str, Column]:
@@ -38,7 +41,10 @@ def _column(labels: Any) -> Column:
 
 @dataclass
 class _Watch(TorchFunctionMode):
-    """Records the scores of the decisions made while it is active; with `forced`, decides as told [batch] instead."""
+    """Records the scores of the decisions made while it is active; with `forced`, decides as told [batch] instead.
+
+    Of equal scores an argmax takes the first, so the first is "no" of a strict comparison, and "yes" of one that holds of equals.
+    """
 
     forced: Tensor | None = None
 
@@ -50,17 +56,20 @@ class _Watch(TorchFunctionMode):
         self, func: Callable[..., Any], types: Any, args: tuple[Any, ...] = (), kwargs: dict[str, Any] | None = None
     ) -> Any:
         kwargs = kwargs or {}
-        decided = func(*args, **kwargs)
+        decided, forced = func(*args, **kwargs), self.forced
         if func in _ARGMAX:
             axis = kwargs.get("dim", args[1] if len(args) > 1 else None)
             scores = args[0].flatten() if axis is None else args[0].movedim(axis, -1)
         elif func in _MORE | _LESS:
             difference = args[0] - args[1] if func in _MORE else args[1] - args[0]
-            scores = torch.stack([torch.zeros_like(difference), difference], -1)
+            yes = 0 if func in _AT_LEAST | _AT_MOST else 1
+            no_and_yes = torch.zeros_like(difference), difference
+            scores = torch.stack(no_and_yes if yes else no_and_yes[::-1], -1)
+            forced = None if forced is None else forced == yes
         else:
             return decided
         self.scores.append(scores)
-        return decided if self.forced is None else self.forced.to(decided).reshape(decided.shape)
+        return decided if forced is None else forced.to(decided).reshape(decided.shape)
 
 
 @dataclass(frozen=True)
@@ -94,6 +103,12 @@ class Readout:
     def scores(self, output: Any, rows: int) -> Tensor:
         """The scores compared, with their gradients, [batch, choice]."""
         return _decision(self.decode, output, rows)
+
+    @cached_property
+    def classes(self) -> Tensor:
+        """The first choice with each choice's label, [choices] of int64: choices with one label are one answer."""
+        first = dict[Hashable, int]()
+        return torch.tensor([first.setdefault(label, place) for place, label in enumerate(self.labels)])
 
     def choices(self, labels: Column) -> Tensor:
         """The choice that each label stands for, [batch] of int64.

@@ -1,6 +1,7 @@
 """Rows of batches: single settings, repeated inputs, and labels put together."""
 
 from collections.abc import Sequence
+from reprlib import repr as short
 from typing import Any
 
 import numpy as np
@@ -17,7 +18,13 @@ _MANY = 256  # rows from which repeated ones are looked for
 
 
 def batched(inputs: Setting) -> tuple[Batch, bool]:
-    """The inputs as arrays, and whether they were a single setting."""
+    """The inputs as arrays, and whether they were a single setting.
+
+    Raises:
+        NetworkError: for anything else than a mapping to values, or to arrays of one length.
+    """
+    if not hasattr(inputs, "items"):  # which a table of pandas has, too
+        raise NetworkError(f"inputs are a mapping from each input to a value, or to an array of values; given {short(inputs)}")
     arrays = {v: is_batch(x) for v, x in inputs.items()}
     if not arrays:
         raise NetworkError("the inputs are empty; give a value, or an array of values, for each input")
@@ -52,6 +59,12 @@ def spread(batch: Batch, most: int) -> Column:
     first = np.sort(looked_at[kinds_of({v: x[looked_at] for v, x in batch.items()})[0]])
     places: Column = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
     return places
+
+
+def with_longest(rows: Column, lengths: Column) -> Column:
+    """Some rows, and after them the longest of all where none of them is as long, so that all are filled up to its length."""
+    longest = int(lengths.argmax())
+    return rows if lengths[rows].max() == lengths[longest] else np.append(rows, longest)
 
 
 def by_row(site: Site) -> bool:

@@ -22,7 +22,7 @@ NAMES = np.array(["w", "x", "y", "z"])
         (lambda x: x[:, :2].argmax(-1).bool(), LOGITS, LOGITS[:, :2], (False, True)),
         (lambda x: x[:, 0] > 1.5, LOGITS, torch.stack([torch.zeros(5), LOGITS[:, 0] - 1.5], -1), (False, True)),
         (lambda x: x[:, 0] < x[:, 1], LOGITS, torch.stack([torch.zeros(5), LOGITS[:, 1] - LOGITS[:, 0]], -1), (False, True)),
-        (lambda x: NAMES[(x[:, 0] >= 0).long()], LOGITS, torch.stack([torch.zeros(5), LOGITS[:, 0]], -1), ("w", "x")),
+        (lambda x: NAMES[(x[:, 0] >= 0).long()], LOGITS, torch.stack([LOGITS[:, 0], torch.zeros(5)], -1), ("x", "w")),
     ],
 )
 def test_the_decision_is_read_off_decode(decode, output, scores, labels):
@@ -31,6 +31,17 @@ def test_the_decision_is_read_off_decode(decode, output, scores, labels):
     assert readout.labels == labels
     chosen = [labels[i] for i in readout.scores(output, 5).argmax(-1)]
     assert chosen == (decode(output).tolist() if hasattr(decode(output), "tolist") else decode(output))
+
+
+@pytest.mark.parametrize("compare", [torch.gt, torch.ge, torch.lt, torch.le])
+def test_equal_scores_are_decided_as_decode_decides(compare):
+    output = torch.tensor([-1.0, 0.0, 1.0])
+    readout = Readout.of(lambda x: compare(x, 0), output, 3)
+    assert [readout.labels[i] for i in readout.scores(output, 3).argmax(-1)] == compare(output, 0).tolist()
+
+
+def test_choices_with_one_label_are_one_class():
+    assert Readout.of(lambda x: NAMES[x.argmax(-1) // 2], LOGITS, 5).classes.tolist() == [0, 0, 2, 2]
 
 
 def test_scores_carry_gradients():

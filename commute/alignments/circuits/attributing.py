@@ -1,15 +1,14 @@
 """Attribution: the effects of all edges at once, by gradients."""
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 from functools import reduce
 from typing import Literal
 
-import numpy as np
 import torch
 from torch import Tensor
 
-from commute.alignments.circuits.passes import passed
-from commute.causal.batches import Column, rows_of
+from commute.alignments.circuits.passes import check_graded, passed
+from commute.causal.batches import Column
 from commute.errors import NetworkError, check
 from commute.models.circuits.behaviour import SMOOTH, Behaviour
 from commute.models.circuits.graph import named, residual_edges
@@ -35,8 +34,9 @@ def attributions(runs: Runs, behaviour: Behaviour, *, steps: int, path: Path) ->
         path: see above.
 
     Raises:
-        NetworkError: when the behaviour is of other inputs or has no gradients, and for NaN.
+        NetworkError: when the behaviour is of other inputs or has no gradients, in torch's inference mode, and for NaN.
     """
+    check_graded("attribution")
     check(behaviour.misfits(runs), NetworkError, "attribution")
     if behaviour.measure not in SMOOTH:
         raise NetworkError(f"the {behaviour.measure} has no gradients to attribute by; take the logit difference, or patch edges")
@@ -48,19 +48,18 @@ def attributions(runs: Runs, behaviour: Behaviour, *, steps: int, path: Path) ->
     groups = [_sources(runs)] if path == "inputs" else [[w] for w in runs.stream.writes]
     places = torch.tensor([runs.index[edge] for edge in residual_edges(runs.graph)]).T
     found = []
-    for rows in _blocks(runs, steps):
+    for rows, own in runs.blocks(_rows_at_once(runs, steps)):
         tables = (_moved(runs, behaviour, rows, steps, moved, path) for moved in groups)
-        found.append(reduce(Tensor.add, tables)[tuple(places)])
+        found.append(reduce(Tensor.add, tables)[tuple(places)][:, :own])
     return torch.cat(found, 1)
 
 
-def _blocks(runs: Runs, steps: int) -> Iterator[Column]:
-    """The rows of one pass after the other."""
-    n, network = rows_of(runs.batch), runs.stream.network
+def _rows_at_once(runs: Runs, steps: int) -> int:
+    """Inputs in one pass."""
+    network = runs.stream.network
     numbers = steps * _SHARE * runs.instead[:, :1].numel() + runs.stream.edges.numel() * len(runs.places)  # of one input
     room = network.memory // (numbers * runs.instead.element_size())
-    size = max(1, network.batch_size // steps if network.batch_size else room)
-    return (np.arange(start, min(start + size, n)) for start in range(0, n, size))
+    return max(1, network.batch_size // steps if network.batch_size else room)
 
 
 def _moved(runs: Runs, behaviour: Behaviour, rows: Column, steps: int, moved: Sequence[Writes], path: Path) -> Tensor:

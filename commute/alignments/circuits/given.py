@@ -14,7 +14,7 @@ from commute.errors import NetworkError, not_counts, unknown
 from commute.models.ablations import Mean, Resample, Zero
 from commute.models.circuits.behaviour import Measure
 from commute.models.circuits.graph import stream_of
-from commute.models.circuits.runs import Instead
+from commute.models.circuits.instead import Instead, not_instead
 from commute.models.rows import batched
 
 if TYPE_CHECKING:
@@ -69,14 +69,8 @@ def not_data(inputs: object, instead: object, labels: Mapping[str, Any]) -> list
 
 
 def _not_instead(batch: Batch, instead: object) -> list[str]:
-    if isinstance(instead, Resample | Mean):
-        kind, pool = type(instead).__name__, instead.inputs
-        return [] if isinstance(pool, Mapping) else [f"instead must be {kind}(inputs), of a batch; given {kind}({repr(pool)})"]
-    if not isinstance(instead, Mapping):
-        if isinstance(instead, Zero | OptimalAblation):
-            return []
-        kinds = "other inputs row by row, Resample(inputs), Mean(inputs), Zero() or OptimalAblation()"
-        return [f"instead must be {kinds}; given {repr(instead)}"]
+    if (wrong := not_instead(instead, OptimalAblation)) or not isinstance(instead, Mapping):
+        return wrong
     others, _ = batched(instead)
     if rows_of(others) != rows_of(batch):
         return [_unpaired("instead", rows_of(others), rows_of(batch)) + ", or draw from them by Resample(…)"]

@@ -10,7 +10,7 @@ from torch import Tensor
 
 from commute.alignments.circuits.attributing import Path, attributions
 from commute.alignments.options import as_plain
-from commute.errors import AlignmentError, check, not_counts, unknown
+from commute.errors import AlignmentError, NetworkError, check, not_counts, unknown
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.patching import edge_effects
@@ -28,6 +28,9 @@ class SearchMethod(Protocol):
 
         Returns:
             [edges, rows], or [edges, 1] where inputs are not scored one by one.
+
+        Raises:
+            NetworkError: when the behaviour is of other inputs.
         """
 
 
@@ -93,6 +96,7 @@ class NodePatching:
 
     def scores(self, runs: Runs, behaviour: Behaviour) -> Tensor:
         """See `SearchMethod`."""
+        check(behaviour.misfits(runs), NetworkError, "the effects of nodes")
         edges = residual_edges(runs.graph)
         every = runs.mask(edges)
         columns = {u: runs.index[u, v][1:] for u, v in edges}  # the writer and position of each node

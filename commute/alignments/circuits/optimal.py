@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 import torch
 from torch import Tensor
 
+from commute.alignments.circuits.passes import check_graded
 from commute.alignments.options import as_plain
 from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
@@ -55,7 +56,11 @@ class OptimalAblation:
         Args:
             graph: the computation graph.
             inputs: to train on; prompts of one length.
+
+        Raises:
+            NetworkError: in torch's inference mode, and when inputs do not fit.
         """
+        check_graded("optimal ablation")
         runs = Runs.of(graph, inputs, Mean(inputs))
         stream, n = runs.stream, rows_of(runs.batch)
         behaviour = Behaviour.of(runs, "divergence")

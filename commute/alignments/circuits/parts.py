@@ -9,7 +9,7 @@ from commute.causal.batches import Batch, Column, distinct, rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import AlignmentError
 from commute.models.ablations import Mean, Resample, Zero
-from commute.models.circuits.runs import Instead
+from commute.models.circuits.instead import Instead
 from commute.models.rows import batched
 from commute.runs.seeds import stream as seeded
 

@@ -10,6 +10,7 @@ from torch import Tensor, nn
 
 from commute.causal.batches import Batch, rows_of, take
 from commute.errors import NetworkError
+from commute.models.circuits.exchanging import change_of
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.circuits.stream import Stream, also
 from commute.models.hooks import Visit, undisturbed
@@ -67,6 +68,12 @@ class Pass:
         return _before_norm(self.stream.network.module.get_submodule(norm), self.entries[entry][run], normed)
 
 
+def check_graded(subject: str) -> None:
+    """Raise where nothing that is computed has gradients."""
+    if torch.is_inference_mode_enabled():
+        raise NetworkError(f"{subject} takes gradients, and there are none in torch.inference_mode(); call it outside")
+
+
 def passed(stream: Stream, batch: Batch, instead: Tensor, shares: Tensor, moved: Sequence[Writes]) -> Pass:
     """Run a network on the same inputs once for each share, all in one pass, so that gradients can be taken.
 
@@ -76,6 +83,9 @@ def passed(stream: Stream, batch: Batch, instead: Tensor, shares: Tensor, moved:
         instead: what writers are moved towards, [writers, batch or 1, …, width].
         shares: how much of what a moved writer adds is its own in each run, [runs].
         moved: which writers are.
+
+    Raises:
+        NetworkError: when inputs and what writers are moved towards have other positions.
     """
     n = rows_of(batch)
     places = (len(shares), n, *instead.shape[2:-1])
@@ -86,6 +96,8 @@ def passed(stream: Stream, batch: Batch, instead: Tensor, shares: Tensor, moved:
     visits: dict[Tap, Visit] = {}
 
     def write(writes: Writes, value: Tensor) -> Tensor | None:
+        if not written:  # rows and positions may be in one axis later on
+            change_of(instead[: len(writes.nodes), :1], writes.of(value[:1].detach(), (1, *value.shape[1:-1])))
         start = sum(map(len, written))
         laid = value.detach().reshape(*places, -1)
         written.append(writes.of(laid[-1], laid.shape[1:-1]))

@@ -8,7 +8,7 @@ import torch
 from torch import Tensor
 
 from commute.alignments.options import as_plain
-from commute.errors import AlignmentError, check, not_counts
+from commute.errors import AlignmentError, NetworkError, check, not_counts
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import Edge, residual_edges
 from commute.models.circuits.runs import Runs
@@ -42,6 +42,7 @@ class GreedyPruning:
 
     def scores(self, runs: Runs, behaviour: Behaviour) -> Tensor:
         """See `SearchMethod`: [edges, 1]."""
+        check(behaviour.misfits(runs), NetworkError, "greedy pruning")
         order = [e for node in reversed(list(runs.graph)) for e in reversed(list(runs.graph.in_edges(node))) if e in runs.index]
         kept = runs.mask(order)
         value = float(behaviour(behaviour.whole).mean())

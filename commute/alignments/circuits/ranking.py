@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 from torch import Tensor
 
-from commute.errors import AlignmentError, NetworkError, not_counts
+from commute.errors import AlignmentError, NoCircuitError, not_counts
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import Edge, residual_edges
@@ -42,7 +42,7 @@ def best_circuit(graph: "nx.DiGraph[str]", scores: Tensor, rank: Rank, size: int
     found = pruned(whole, best[:size])
     if not found:
         least = _least(whole, best, 1)
-        raise NetworkError(f"no path to the output is among the {size} best edges; the least size with one is {least}")
+        raise NoCircuitError(f"no path to the output is among the {size} best edges; the least size with one is {least}")
     return Circuit(graph, found)
 
 

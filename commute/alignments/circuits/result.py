@@ -59,7 +59,7 @@ class CircuitSearch:
         """The `size` best edges, less those on no path from what the network is given to its output.
 
         Raises:
-            NetworkError: when no path is among them, naming the least size of which there is one.
+            NoCircuitError: when no path is among them, naming the least size of which there is one.
         """
         return best_circuit(self.graph, self.scores, self.task.rank, size)
 
@@ -70,7 +70,7 @@ class CircuitSearch:
         so many.
 
         Raises:
-            NetworkError: when this search has no circuit of the size.
+            NoCircuitError: when this search has no circuit of the size.
         """
         edges = len(self.circuit(size))
 

@@ -1,6 +1,6 @@
 """Searching a computation graph for a circuit."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Iterator
 from typing import TYPE_CHECKING, Any
 
 from commute.alignments.circuits.given import check_lengths, not_data, not_options
@@ -15,7 +15,7 @@ from commute.causal.interventions import Setting
 from commute.errors import AlignmentError, check
 from commute.models.circuits.behaviour import Measure
 from commute.models.circuits.graph import residual_edges, stream_of
-from commute.models.circuits.runs import Instead
+from commute.models.circuits.instead import Instead
 from commute.models.rows import batched
 from commute.runs.seeds import plain_seed
 from commute.runs.seeds import stream as seeded
@@ -37,7 +37,7 @@ def search_circuit(
     others: Any = None,
     rank: Rank = "magnitude",
     n: int | None = None,
-    sizes: Sequence[int] | None = None,
+    sizes: Iterable[int] | None = None,
     seeds: int = 3,
     resamples: int = 20,
     seed: int = 0,
@@ -58,7 +58,7 @@ def search_circuit(
         others: the label that each is held against in the logit difference; None is what the network says when nothing is kept.
         rank: see `CircuitSearch`.
         n: inputs to search on; half of them by default.
-        sizes: of the circuits judged; by default ten shares of the edges, from a thousandth to all.
+        sizes: of the circuits judged, in edges; by default ten shares of the edges, from a thousandth to all.
         seeds: whole searches, to see how much chance decides, each on a random part of the same inputs, so that two of them share
             some; the scores are those of the first.
         resamples: draws of the inputs searched on, with replacement, for the same purpose; they cost no runs. 0 is none.
@@ -71,6 +71,7 @@ def search_circuit(
     stream_of(graph)
     edges = len(residual_edges(graph))
     method = EdgeAttribution() if method is None else method
+    sizes = list(sizes) if isinstance(sizes, Iterator) else sizes  # which is looked through more than once
     given = {name: x for name, x in (("answers", answers), ("others", others)) if x is not None}
     problems = not_options(
         method, measure, rank, sizes=sizes, edges=edges, n=n, seeds=seeds, resamples=resamples, seed=seed
@@ -79,7 +80,7 @@ def search_circuit(
     batch, _ = batched(inputs)
     check_lengths(graph, batch, instead)
     n = max(1, rows_of(batch) // 2) if n is None else n
-    sizes = sorted({max(1, round(share * edges)) for share in SHARES}) if sizes is None else list(sizes)
+    sizes = sorted({max(1, round(share * edges)) for share in SHARES} if sizes is None else {int(size) for size in sizes})
     labels = {name: as_column(x) for name, x in given.items()}
     task = Task(graph, batch, instead, labels, method, measure, rank, n, tuple(sizes))
     seed = plain_seed(seed)

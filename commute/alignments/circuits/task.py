@@ -12,9 +12,10 @@ from commute.alignments.circuits.optimal import OptimalAblation, with_constants
 from commute.alignments.circuits.parts import of_rows, split
 from commute.alignments.circuits.ranking import Rank, faithfulness
 from commute.causal.batches import Batch, Column, rows_of, take
-from commute.errors import NetworkError
+from commute.errors import NetworkError, NoCircuitError
 from commute.models.circuits.behaviour import Behaviour, Measure
-from commute.models.circuits.runs import Instead, Runs
+from commute.models.circuits.instead import Instead
+from commute.models.circuits.runs import Runs
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -76,7 +77,7 @@ def _check_telling(by_row: Tensor, runs: Runs, behaviour: Behaviour) -> None:
     """Check that scores tell edges apart.
 
     Raises:
-        NetworkError: when some are not finite or all are 0, saying why.
+        NetworkError: when some are not finite, saying why; `NoCircuitError` when all are 0.
     """
     scores, measure = by_row.mean(1), behaviour.measure
     wrong = int((~scores.isfinite()).sum())
@@ -95,6 +96,6 @@ def _check_telling(by_row: Tensor, runs: Runs, behaviour: Behaviour) -> None:
         why = "it is the same with nothing kept; let edges carry something else, or take another measure"
     else:
         why = "it changes where all edges are left out; take a measure with gradients, or another method"
-    raise NetworkError(
+    raise NoCircuitError(
         f"every edge scores 0 by the {measure} on {rows_of(runs.batch)} inputs, so none is better than another: {why}"
     )

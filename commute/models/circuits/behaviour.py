@@ -27,13 +27,14 @@ class Behaviour:
     Attributes:
         measure: "logit difference": the score of the answer less that of the other answer; "log probability": that of the
             answer among the choices, in nats; "divergence": minus the Kullback-Leibler divergence of the choices' probabilities
-            from the whole network's, in nats; "agreement": 1 where the choice is the whole network's; "accuracy": 1 where it is
-            the answer. The first three have gradients.
+            from the whole network's, in nats; "agreement": 1 where the answer is the whole network's; "accuracy": 1 where it is
+            the right one. The first three have gradients.
         graph: of the network.
         batch: the inputs.
         whole: the scores of the whole network, [batch, choices].
         answers: the choice that is right for each input, [batch] of int64.
         others: the choice that it is held against, [batch] of int64.
+        classes: for each choice the first that has the same label, [choices] of int64.
     """
 
     measure: Measure
@@ -42,6 +43,7 @@ class Behaviour:
     whole: Tensor
     answers: Tensor
     others: Tensor
+    classes: Tensor
 
     @classmethod
     def of(
@@ -63,14 +65,18 @@ class Behaviour:
         wrong = [p for name, x in choices.items() if x is not None for p in _misfits(name, x, whole)]
         check(wrong, NetworkError, "the behaviour")
         right = whole.argmax(-1) if answers is None else answers.to(whole.device)
-        best = none.argmax(-1)
-        second = whole.scatter(1, right[:, None], -torch.inf).argmax(-1)
-        other = torch.where(best == right, second, best) if others is None else others.to(whole.device)
-        return cls(measure, runs.graph, runs.batch, whole, right, other)
+        best, classes = none.argmax(-1), runs.readout.classes.to(whole.device)
+        second = whole.masked_fill(classes == classes[right][:, None], -torch.inf).argmax(-1)
+        other = torch.where(classes[best] == classes[right], second, best) if others is None else others.to(whole.device)
+        return cls(measure, runs.graph, runs.batch, whole, right, other, classes)
 
     def __call__(self, scores: Tensor) -> Tensor:
         """The measure of scores [..., batch, choices], for each input, [..., batch]."""
         return _MEASURES[self.measure](self, scores)
+
+    def answered(self, scores: Tensor) -> Tensor:
+        """The answer, as the first choice with its label, [..., batch] of int64, by scores [..., batch, choices]."""
+        return self.classes[scores.argmax(-1)]
 
     def take(self, rows: Tensor) -> "Behaviour":
         """The behaviour on some of the inputs."""
@@ -116,15 +122,16 @@ def _log_probability(behaviour: Behaviour, scores: Tensor) -> Tensor:
 
 def _divergence(behaviour: Behaviour, scores: Tensor) -> Tensor:
     whole = behaviour.whole.log_softmax(-1)
-    return -(whole.exp() * (whole - scores.log_softmax(-1))).sum(-1)
+    likely = whole > -torch.inf  # what is never chosen, as where scores are masked, adds nothing
+    return -torch.where(likely, whole.exp() * (whole - scores.log_softmax(-1)), 0).sum(-1)
 
 
 def _agreement(behaviour: Behaviour, scores: Tensor) -> Tensor:
-    return (scores.argmax(-1) == behaviour.whole.argmax(-1)).to(scores)
+    return (behaviour.answered(scores) == behaviour.answered(behaviour.whole)).to(scores)
 
 
 def _accuracy(behaviour: Behaviour, scores: Tensor) -> Tensor:
-    return (scores.argmax(-1) == behaviour.answers).to(scores)
+    return (behaviour.answered(scores) == behaviour.classes[behaviour.answers]).to(scores)
 
 
 _MEASURES: dict[str, Callable[[Behaviour, Tensor], Tensor]] = {

@@ -2,9 +2,13 @@
 
 from collections.abc import Collection, Iterable, Mapping
 from dataclasses import dataclass, field
+from math import isfinite
+from numbers import Real
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import networkx as nx
+from torch import Tensor
 
 from commute.errors import NetworkError, check, unknown
 from commute.models.circuits.drawing import draw
@@ -38,11 +42,9 @@ class Circuit:
     edges: tuple[Edge, ...] = field(init=False)
 
     def __post_init__(self) -> None:
-        if isinstance(self.keep, Circuit) or not isinstance(self.keep, Iterable):
-            raise NetworkError(f"a circuit keeps a list of edges or of nodes; given {self.keep!r}")
-        keep = [self.keep] if isinstance(self.keep, str) else list(self.keep)
+        keep = _listed(self.keep)
         edges = edges_of(self.graph, keep)
-        object.__setattr__(self, "keep", tuple(keep))
+        object.__setattr__(self, "keep", keep)
         object.__setattr__(self, "edges", edges)
         if not self.flowing(edges):
             ends = ", ".join(ends_of(self.graph))
@@ -69,14 +71,18 @@ class Circuit:
         kept = set(self.edges)
         return tuple(edge for edge in residual_edges(self.graph) if edge not in kept)
 
-    def plot(self, *, weights: Mapping[Edge, float] | None = None, ax: "Axes | None" = None) -> "Axes":
+    def plot(self, *, weights: Mapping[Any, float] | None = None, ax: "Axes | None" = None) -> "Axes":
         """Draw the kept edges in layers with matplotlib; see `draw`.
 
         Args:
-            weights: of edges, which are drawn the thicker for it, such as their scores or effects.
+            weights: of edges of the graph, as pairs of nodes or `"m0->logits"`, which are drawn the thicker for it, such as their
+                scores or effects.
             ax: where to draw; a figure of its own if not given.
+
+        Raises:
+            NetworkError: listing edges that the graph does not have, and weights that are not numbers.
         """
-        return draw(self.edges, weights, ax)
+        return draw(self.edges, None if weights is None else _weighed(self.graph, weights), ax)
 
     def flowing(self, edges: Collection[Edge]) -> set[str]:
         """The nodes on paths of some edges from nodes that read nothing to those that the answer is read of."""
@@ -89,6 +95,12 @@ class Circuit:
         return after & before
 
 
+def _listed(keep: object) -> tuple[Any, ...]:
+    if not isinstance(keep, Iterable):
+        raise NetworkError(f"a circuit keeps a list of edges or of nodes; given {short(keep)}")
+    return (keep,) if isinstance(keep, str) else tuple(keep)
+
+
 def edges_of(graph: "nx.DiGraph[str]", keep: Iterable[Any]) -> tuple[Edge, ...]:
     """The residual edges that a list of edges or nodes names, in the graph's order.
 
@@ -96,7 +108,7 @@ def edges_of(graph: "nx.DiGraph[str]", keep: Iterable[Any]) -> tuple[Edge, ...]:
         NetworkError: listing those that the graph does not have.
     """
     stream_of(graph)
-    named = [tuple(x.split("->")) if isinstance(x, str) and "->" in x else x for x in keep]
+    named = [_split(x) for x in _listed(keep)]
     nodes = [x for x in named if isinstance(x, str)]
     pairs = [x for x in named if not isinstance(x, str)]
     if nodes and pairs:
@@ -107,13 +119,49 @@ def edges_of(graph: "nx.DiGraph[str]", keep: Iterable[Any]) -> tuple[Edge, ...]:
         check(wrong[:_MANY], NetworkError, "a circuit")
         held = {*nodes, *(u for u, v, internal in graph.edges(data="internal", default=False) if internal and v in nodes)}
         return tuple((u, v) for u, v in every if u in held and v in held)
-    fit = [isinstance(x, (tuple, list)) and all(isinstance(node, str) for node in x) for x in pairs]
-    chosen = dict.fromkeys(tuple(x) for x, good in zip(pairs, fit, strict=True) if good)
-    there = set(every)
-    wrong = [f"an edge is a pair of nodes or 'm0->logits'; given {x!r}" for x, good in zip(pairs, fit, strict=True) if not good]
-    wrong += [_missing(graph, x, every) for x in chosen if x not in there]
-    check(wrong[:_MANY], NetworkError, "a circuit")
+    chosen = set(_there(graph, pairs, "a circuit"))
     return tuple(edge for edge in every if edge in chosen)
+
+
+def _weighed(graph: "nx.DiGraph[str]", weights: object) -> dict[Edge, float]:
+    """The weight of each edge that is given one."""
+    if not isinstance(weights, Mapping):
+        raise NetworkError(f"weights are a mapping from edges to numbers; given {short(weights)}")
+    edges = _there(graph, [_split(x) for x in weights], "weights")
+    found = dict(zip(edges, map(_number, weights.values()), strict=True))
+    wrong = [f"{'->'.join(e)} has {short(x)}" for e, x in zip(edges, weights.values(), strict=True) if found[e] is None]
+    check(wrong[:_MANY], NetworkError, "weights, each a finite number")
+    return {edge: x for edge, x in found.items() if x is not None}
+
+
+def _number(x: Any) -> float | None:
+    """A finite number; None for anything else."""
+    x = x.item() if isinstance(x, Tensor) and x.numel() == 1 else x
+    return float(x) if isinstance(x, Real) and isfinite(x) else None
+
+
+def _split(edge: Any) -> Any:
+    """The nodes of an edge that is written as one text."""
+    return tuple(edge.split("->")) if isinstance(edge, str) and "->" in edge else edge
+
+
+def _there(graph: "nx.DiGraph[str]", pairs: Iterable[Any], subject: str) -> list[Edge]:
+    """Pairs of nodes, each of which is to be an edge."""
+    found: list[Edge] = []
+    wrong: list[str] = []
+    every = residual_edges(graph)
+    there = set(every)
+    for x in pairs:
+        if len(wrong) == _MANY:  # the nearest name of each is looked for among all edges
+            break
+        if not isinstance(x, (tuple, list)) or not all(isinstance(node, str) for node in x):
+            wrong.append(f"an edge is a pair of nodes or 'm0->logits'; given {x!r}")
+        elif (edge := tuple(x)) in there:
+            found.append(edge)
+        else:
+            wrong.append(_missing(graph, edge, every))
+    check(wrong, NetworkError, subject)
+    return found
 
 
 def _missing(graph: "nx.DiGraph[str]", edge: Any, every: Collection[Edge]) -> str:

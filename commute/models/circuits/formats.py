@@ -24,7 +24,8 @@ def write_circuit(what: Circuit | Scored, path: str | Path) -> None:
     of a circuit, or all with a tab and their score after them.
 
     Raises:
-        NetworkError: for other endings, for what is neither a circuit nor scores, and for what a format cannot hold.
+        NetworkError: for other endings, for folders that are not there, for what is neither a circuit nor scores, and for what a
+            format cannot hold.
     """
     if not isinstance(what, Circuit | Scored):
         raise NetworkError(
@@ -32,7 +33,11 @@ def write_circuit(what: Circuit | Scored, path: str | Path) -> None:
             "found.circuit(size) or Scored(found.graph, found.scores)"
         )
     scored = Scored(what.graph, keep=what.edges) if isinstance(what, Circuit) else what
-    _format(path).write(scored, Path(path))
+    made, path = _format(path), Path(path)
+    if path.is_dir() or not path.parent.is_dir():
+        wrong = f"{str(path)!r} is a folder" if path.is_dir() else f"there is no folder {str(path.parent)!r}"
+        raise NetworkError(f"{wrong}; give the name of a file in a folder that is there")
+    made.write(scored, path)
 
 
 def read_circuit(graph: "nx.DiGraph[str]", path: str | Path) -> Scored:
@@ -110,6 +115,8 @@ _FORMATS = {
 
 
 def _format(path: str | Path) -> _Format:
+    if not isinstance(path, (str, Path)):
+        raise NetworkError(f"the path of a file of a circuit is a text or a Path; given {path!r}")
     ending = Path(path).suffix
     if ending not in _FORMATS:
         raise NetworkError(f"{unknown('format of circuits', ending, _FORMATS)}; the file is {str(path)!r}")

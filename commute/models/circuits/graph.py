@@ -1,6 +1,6 @@
 """Computation graphs: which node of a network reads what which other writes."""
 
-from collections.abc import Hashable, Sequence
+from collections.abc import Hashable, Iterable, Sequence
 from typing import Any
 
 import networkx as nx
@@ -9,6 +9,7 @@ import numpy as np
 from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import NetworkError
+from commute.models.circuits.closing import check_closed
 from commute.models.circuits.layouts import ports
 from commute.models.circuits.linking import linked
 from commute.models.circuits.ports import Reads, Writes
@@ -18,6 +19,7 @@ from commute.models.rows import batched
 
 Edge = tuple[str, str]
 REST = "*"  # the positions that are not named
+_QUERY = "<q>"  # the port of what acts at its own position alone
 _FEW = 2  # inputs that are run to see what passes between modules
 
 
@@ -41,21 +43,26 @@ def computation_graph(
 
     Args:
         network: the network.
-        inputs: a batch, of which two are run to see what passes between modules; with positions more, to see which are read for
-            the answer.
+        inputs: a batch, of which a few are run to see what passes between modules; with positions more, to see which are read
+            for the answer.
         neurons: whether each neuron of a hidden layer is a node.
         positions: numbers or named positions; each node is then one for each of them (`m0[-1]`), and one for the rest (`m0[*]`).
             None is one node for all positions.
         writes: of a network of another kind what nodes add to its stream, in the order in which they run.
         reads: what nodes read of it, in that order; the last is what the answer is read of. With positions, a node that reads
-            under its own name, without a port, is one that works position by position.
+            under its own name, without a port, is one that works position by position, and what is read as `<q>`, a query, acts
+            at its own position alone.
 
     Returns:
         The graph. `graph["stream"]` is the `Stream` that runs it, `graph["positions"]` the positions.
 
     Raises:
-        NetworkError: when the network's layers are not known, or what is read is not the sum of what was written.
+        NetworkError: when the network is not deterministic, its layers are not known, or what is read is not the sum of what
+            was written, and when something reaches the output along no edge: with no edge kept, a circuit gives what the
+            network gives for the other inputs.
     """
+    if not isinstance(network, Network):
+        raise NetworkError(f"a graph is of a network, cm.Network(module, encode=…, decode=…); given {type(network).__name__}")
     every, _ = batched(inputs)
     batch = take(every, np.arange(min(_FEW, rows_of(every))))
     if (writes is None) != (reads is None):
@@ -66,12 +73,22 @@ def computation_graph(
     elif neurons:
         raise NetworkError("with writes and reads, neurons are nodes of these; leave out neurons=True")
     else:
+        writes, reads = _listed("writes", writes), _listed("reads", reads)
         made |= {"writes": writes, "reads": reads}
-    graph = graph_of(linked(network, writes, reads, batch), positions)
+    network.check_deterministic(batch)
+    stream = linked(network, writes, reads, batch)
+    check_closed(stream, every)
+    graph = graph_of(stream, positions)
     weights = any(w.weight is not None for w in writes) or any(r.weight is not None for r in reads)  # may be this network's
     graph.graph["inputs"] = every
     graph.graph["made"] = None if "writes" in made and weights else made
     return graph
+
+
+def _listed(name: str, given: Any) -> tuple[Any, ...]:
+    if not isinstance(given, Iterable):
+        raise NetworkError(f"{name} are a list of cm.{name.title()}; given {given!r}")
+    return tuple(given)
 
 
 def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
@@ -112,8 +129,10 @@ def graph_of(stream: Stream, positions: Sequence[int | str] | None = None) -> "n
     for j, reader in enumerate(stream.readers):
         for i in stream.edges[j].nonzero().flatten().tolist():
             graph.add_edges_from((named(stream.writers[i], p), named(reader, p)) for p in places)
+        query = reader.endswith(_QUERY)
+        there = [(p, q) for p in places for q in places if p == q or not query]
         for writer in inside(stream, reader):
-            graph.add_edges_from(((named(reader, p), named(writer, q)) for p in places for q in places), internal=True)
+            graph.add_edges_from(((named(reader, p), named(writer, q)) for p, q in there), internal=True)
     return graph
 
 

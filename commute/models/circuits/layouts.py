@@ -163,6 +163,8 @@ def _result(modules: Mapping[str, nn.Module], a: Attention) -> tuple[Tap, Tensor
 
 def _neurons(modules: Mapping[str, nn.Module], seen: _Seen, first: str, layer: str, i: int) -> tuple[list[Reads], Writes]:
     """The neurons of a hidden layer: what each takes in, and what it adds."""
+    if f"{first}.hook_pre" in modules and f"{first}.hook_post" in modules and hasattr(modules[first], "W_in"):
+        return _hooked_neurons(modules, seen, first, layer, i)
     inner = [p for p in modules if p.startswith(first) and _is_linear(modules[p])] or [first]
     x = seen.given[first]
     into = [p for p in inner if seen.given.get(p) is x]
@@ -187,6 +189,20 @@ def _neurons(modules: Mapping[str, nn.Module], seen: _Seen, first: str, layer: s
     if seen.after(out[0], layer) not in (out[0], first):
         raise NetworkError(f"what the neurons of {first} add goes through a norm together, so none of them adds anything alone")
     return reads, Writes(nodes, Tap(out[0], input=True), weight[:, None], torch.arange(width)[:, None])
+
+
+def _hooked_neurons(modules: Mapping[str, nn.Module], seen: _Seen, first: str, layer: str, i: int) -> tuple[list[Reads], Writes]:
+    """The neurons of a hidden layer with the hook points and weights of TransformerLens, whose gates have no bias."""
+    own: Any = modules[first]
+    if getattr(own, "ln", None) is not None or seen.after(first, layer) != first:
+        raise NetworkError(f"the neurons of {first} go through a norm together, so none of them adds anything alone")
+    gated = getattr(own, "W_gate", None) is not None
+    into = {"hook_pre": own.W_gate, "hook_pre_linear": own.W_in} if gated else {"hook_pre": own.W_in}
+    biases = None if gated or getattr(own, "b_in", None) is None else own.b_in[:, None]
+    nodes, norm = tuple(f"m{i}.n{j}" for j in range(len(own.W_out))), seen.before(first, layer)
+    entry = Tap(norm or first, input=True)
+    reads = [Reads(nodes, entry, norm, Tap(f"{first}.{hook}"), weight.T[..., None], biases) for hook, weight in into.items()]
+    return reads, Writes(nodes, Tap(f"{first}.hook_post"), own.W_out[:, None])
 
 
 def _hidden(modules: Mapping[str, nn.Module], path: str, into: Sequence[str]) -> bool:

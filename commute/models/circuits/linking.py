@@ -127,8 +127,7 @@ def _passed(stream: Stream, batch: Batch, *, noise: bool) -> _Pass:
 
     def write(i: int, writes: Writes, value: Tensor) -> None:
         laid = _laid(value, writes.nodes[0], writes.tap, places, _needed(writes.weight, writes.columns, 1))
-        parts = writes.of(laid, laid.shape[:-1])
-        found.written[i] = parts.sum(0, dtype=torch.promote_types(parts.dtype, torch.float32))
+        found.written[i] = writes.total(laid, laid.shape[:-1])
 
     def enter(entry: Tap, x: Tensor) -> None:
         same = bool(given) and given[-1] is x and torch.equal(x, list(found.streams.values())[-1][0].reshape(x.shape))

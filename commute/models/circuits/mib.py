@@ -5,10 +5,14 @@ a graph share keys and values, all that share one are written with its edges, an
 """
 
 import json
+import pickle
 import re
+import sys
+import warnings
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import torch
@@ -16,7 +20,7 @@ from torch import Tensor
 
 from commute.errors import NetworkError, check
 from commute.models.circuits.graph import Edge, residual_edges, stream_of
-from commute.models.circuits.scored import MANY, Scored, check_names, named
+from commute.models.circuits.scored import MANY, Scored, check_names, named, not_numbers
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -166,15 +170,23 @@ def read_json(graph: "nx.DiGraph[str]", path: Path) -> Scored:
     names = table.names
     check_names(edges, names, "edge", subject)
     columns = {}
-    for key, kind in (("score", float), ("in_graph", bool)):
+    for key, kind, fits in (("score", "finite number", _is_number), ("in_graph", "bool", _is_bool)):
         values = [edges[name].get(key) for name in names]
         if any(x is not None for x in values):
-            wrong = [name for name, x in zip(names, values, strict=True) if type(x) not in (kind, int if kind is float else kind)]
-            problems = [f"the {key} of {name} must be a {kind.__name__}; it is {edges[name].get(key)!r}" for name in wrong]
-            check(problems[:MANY], NetworkError, subject)
+            unfit = [(name, x) for name, x in zip(names, values, strict=True) if not fits(x)]
+            wrong = [f"the {key} of {name} must be a {kind}; it is {short(x)}" for name, x in unfit[:MANY]]
+            check(wrong, NetworkError, subject)
             columns[key] = torch.zeros(len(table.sources), len(table.targets), dtype=torch.float64)
             columns[key][tuple(zip(*names.values(), strict=True))] = torch.tensor(values, dtype=torch.float64)
     return _scored(graph, table, columns.get("score"), columns.get("in_graph"), subject)
+
+
+def _is_number(x: object) -> bool:
+    return isinstance(x, (int, float)) and not isinstance(x, bool) and abs(x) <= sys.float_info.max  # which NaN is not
+
+
+def _is_bool(x: object) -> bool:
+    return isinstance(x, bool)
 
 
 def read_pt(graph: "nx.DiGraph[str]", path: Path) -> Scored:
@@ -184,21 +196,39 @@ def read_pt(graph: "nx.DiGraph[str]", path: Path) -> Scored:
         NetworkError: for other contents, other architectures and other shapes.
     """
     table, subject = _table(graph), f"the file {path.name}"
-    try:
-        record = torch.load(path, weights_only=True, map_location="cpu")
-    except Exception as error:  # whatever a broken file makes torch raise
-        reason = str(error).partition("\n")[0]
-        raise NetworkError(f"{subject} does not hold tensors alone: {type(error).__name__}: {reason}") from error
-    _checked(record, ("cfg", "src_nodes", "dst_nodes", "edges_scores", "edges_in_graph"), table, subject)
+    keys = ("cfg", "src_nodes", "dst_nodes", "edges_scores", "edges_in_graph")
+    record = _checked(_loaded(path, subject), keys, table, subject)
     for key, nodes in (("src_nodes", table.sources), ("dst_nodes", table.targets)):
-        check_names(record[key], nodes, "node", subject)
-        if list(record[key]) != nodes:
-            raise NetworkError(f"{subject}: its {key} must be in the order {', '.join(nodes[:6])}, …; given {record[key][:6]}")
+        given = record[key]
+        if not isinstance(given, (list, tuple)) or not all(isinstance(node, str) for node in given):
+            raise NetworkError(f"{subject}: its {key} must be a list of names of nodes; given {short(given)}")
+        check_names(given, nodes, "node", subject)
+        if list(given) != nodes:
+            raise NetworkError(f"{subject}: its {key} must be in the order {', '.join(nodes[:6])}, …; given {list(given[:6])}")
     shape = [len(table.sources), len(table.targets)]
-    shapes = {key: list(getattr(record[key], "shape", ())) for key in ("edges_scores", "edges_in_graph")}
-    wrong = [f"{key} must be a tensor [src_nodes, dst_nodes], {shape}; given {x}" for key, x in shapes.items() if x != shape]
+    scores, kept = record["edges_scores"], record["edges_in_graph"]
+    wrong = not_numbers("edges_scores", scores, f"[src_nodes, dst_nodes], {shape}", shape)
+    wrong += not_numbers("edges_in_graph", kept, f"[src_nodes, dst_nodes], {shape}", shape)
+    if not wrong and not scores.is_floating_point():
+        wrong.append(f"edges_scores must be floating; given {scores.dtype}")
+    if not wrong and not bool(((kept == 0) | (kept == 1)).all()):
+        wrong.append("edges_in_graph must be true or false, or 1 or 0, for each edge; it holds other numbers")
     check(wrong, NetworkError, subject)
-    return _scored(graph, table, record["edges_scores"].double(), record["edges_in_graph"].double(), subject)
+    return _scored(graph, table, scores.detach().double(), kept.detach().double(), subject)
+
+
+def _loaded(path: Path, subject: str) -> Any:
+    """What torch wrote, without running anything in it."""
+    try:
+        with warnings.catch_warnings(action="ignore"):
+            return torch.load(path, weights_only=True, map_location="cpu")
+    except pickle.UnpicklingError:  # whose text tells how to run it all the same
+        raise NetworkError(
+            f"{subject} does not hold tensors alone; what else is in it could run code, so it is not read; save tensors, lists "
+            "of names and numbers, as write_circuit does"
+        ) from None
+    except Exception:  # noqa: BLE001  # whatever a broken file makes torch raise
+        raise NetworkError(f"{subject} is cut off, or is not one that torch.save wrote; write or copy it again") from None
 
 
 def _checked(record: Any, keys: Sequence[str], table: _Table, subject: str) -> Mapping[str, Any]:
@@ -206,7 +236,11 @@ def _checked(record: Any, keys: Sequence[str], table: _Table, subject: str) -> M
     held: Mapping[str, Any] = record if isinstance(record, Mapping) else {}
     check([f"it lacks {key!r}" for key in keys if key not in held], NetworkError, subject)
     given = held["cfg"] if isinstance(held["cfg"], Mapping) else {}
-    wrong = [f"{key} is {given.get(key)!r} there and {x!r} here" for key, x in table.configuration.items() if given.get(key) != x]
+    wrong = [
+        f"{key} is {short(given.get(key))} there and {x!r} here"
+        for key, x in table.configuration.items()
+        if not isinstance(given.get(key), (int, float)) or given.get(key) != x
+    ]
     check(wrong, NetworkError, f"{subject}, of another network,")
     return held
 

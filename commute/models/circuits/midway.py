@@ -118,19 +118,22 @@ class Clean:
         """Edges into a group, and the scores [edges, batch, choices] when each is patched by itself."""
         for p, (change, first) in enumerate(self.changes):
             writers = torch.tensor(group.writers, dtype=torch.int64)
-            for some in torch.split(writers, self._copies_at_once(group.taps, first)):
-                values = self._read(group, change[some])
-                if group.result is None:
+            if group.result is None:
+                for some in torch.split(writers, self._copies_at_once(group.taps, first)):
+                    values = self._read(group, change[some])
                     yield [(group.readers[0], w, p) for w in some.tolist()], self._scores(values, first)
-                    continue
-                tap, result = group.result.tap, self._result(group.result.tap, values, first)
-                size = max(1, self._copies_at_once([tap], first) // len(some))
-                for start in range(0, len(group.readers), size):
-                    readers, parts = group.readers[start : start + size], group.parts[start : start + size]
-                    alone = torch.stack([self._copies(tap, len(some))] * len(readers))
-                    for one, part in zip(alone, parts, strict=True):
-                        one[..., part] = result[..., part]
-                    yield [(r, w, p) for r in readers for w in some.tolist()], self._scores({tap: alone.flatten(0, 1)}, first)
+                continue
+            tap = group.result.tap
+            for some in torch.split(writers, self._read_at_once([*group.taps, tap])):
+                result = self._result(tap, self._read(group, change[some]), first)
+                result = result.reshape(len(some), -1, *result.shape[1:])
+                alone = [(r, i) for r in range(len(group.readers)) for i in range(len(some))]
+                size = self._copies_at_once([tap], first)
+                for pairs in (alone[start : start + size] for start in range(0, len(alone), size)):
+                    value = self._copies(tap, len(pairs))
+                    for one, (r, i) in zip(value.chunk(len(pairs)), pairs, strict=True):
+                        one[..., group.parts[r]] = result[i][..., group.parts[r]]
+                    yield [(group.readers[r], int(some[i]), p) for r, i in pairs], self._scores({tap: value}, first)
 
     def _skipped(self, taps: Iterable[Tap], first: int) -> int:
         """Columns left out of passes in which taps are set from a column on."""
@@ -142,6 +145,11 @@ class Clean:
         attending = not all(tap in self.unread for tap in taps)
         size = self.engine.bytes_computed(skipped, attending=attending) if skipped else self.engine.trace.largest
         return max(1, self.engine.network.rows_at_once(size) // len(self.bases.rows))
+
+    def _read_at_once(self, taps: Iterable[Tap]) -> int:
+        """Copies of the inputs in a pass from some taps to another."""
+        held = max(self.engine.bytes_at(_site(tap)) for tap in taps)
+        return max(1, self.engine.network.rows_at_once(2 * held) // len(self.bases.rows))
 
     def _copies(self, tap: Tap, copies: int) -> Tensor:
         """What is at a tap, [copies * batch, …, value]."""

@@ -3,6 +3,7 @@
 from collections.abc import Hashable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from functools import cached_property
+from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -12,21 +13,19 @@ from torch import Tensor
 from commute.causal.batches import Batch, Column, rows_of, take
 from commute.causal.interventions import Setting
 from commute.errors import NetworkError
-from commute.models.ablations import Mean, Resample, Zero
 from commute.models.calls import tensors_of
 from commute.models.circuits.circuit import Circuit, edges_of
 from commute.models.circuits.graph import REST, Edge, named, stream_of
+from commute.models.circuits.instead import Instead, carried, lengths_of
 from commute.models.circuits.stream import Stream
 from commute.models.decoding import Readout
 from commute.models.positions import frame_of
-from commute.models.rows import Labels, batched, joined
+from commute.models.rows import Labels, at, batched, joined, with_longest
 from commute.models.sites import Site
-from commute.runs.seeds import stream as seeded
 
 if TYPE_CHECKING:
     import networkx as nx
 
-Instead = Setting | Resample | Mean | Zero  # other inputs row by row, or drawn from some, or the mean over some, or nothing
 Keeping = Circuit | Iterable[Any]  # a circuit, or edges or nodes, which need not lead to the output
 
 
@@ -55,24 +54,22 @@ class Runs:
                 (`Resample(inputs)`), their mean over a set of inputs (`Mean(inputs)`), or nothing (`Zero()`).
 
         Raises:
-            NetworkError: when the two do not fit: other inputs have as many rows, and in each the same columns hold tokens.
+            NetworkError: for what is no batch and none of these, and when the two do not fit: other inputs have as many rows, and
+                in each the same columns hold tokens.
         """
         stream, (batch, _) = stream_of(graph), batched(inputs)
-        if isinstance(instead, Zero):
-            return cls(graph, batch, torch.zeros_like(_written(stream, batch)[:, :1]))
-        if isinstance(instead, Mean):
-            return cls(graph, batch, _mean(stream, batched(instead.inputs)[0]))
-        if isinstance(instead, Resample):
-            pool, _ = batched(instead.inputs)
-            others = take(pool, seeded(instead.seed, "resample").integers(rows_of(pool), size=rows_of(batch)))
-        else:
-            others, _ = batched(instead)
-        _check_paired(stream, batch, others)
-        return cls(graph, batch, _written(stream, others))
+        return cls(graph, batch, carried(stream, batch, instead))
 
     def take(self, rows: Column) -> "Runs":
-        """Some of the inputs."""
-        return Runs(self.graph, take(self.batch, rows), self.instead if self.instead.shape[1] == 1 else self.instead[:, rows])
+        """Some of the inputs: numbers of rows, or a mask."""
+        n, chosen = rows_of(self.batch), np.asarray(rows)
+        try:
+            places = np.arange(n)[chosen]  # in memory as torch takes them
+        except IndexError:
+            places = np.empty(())
+        if places.ndim != 1:
+            raise NetworkError(f"rows are numbers from 0 to {n - 1}, or a mask of {n} truth values; given {short(rows)}")
+        return Runs(self.graph, take(self.batch, places), self.instead if self.instead.shape[1] == 1 else self.instead[:, places])
 
     @property
     def stream(self) -> Stream:
@@ -80,10 +77,23 @@ class Runs:
         return stream_of(self.graph)
 
     @cached_property
+    def lengths(self) -> Column:
+        """How many tokens each row has, as far as that is told."""
+        return lengths_of(self.stream, self.batch)
+
+    @property
     def longest(self) -> int:
         """A row with the most tokens."""
-        mask = self.stream.tokens(self.batch)
-        return 0 if mask is None else int(mask.sum(1).argmax())
+        return int(self.lengths.argmax())
+
+    def blocks(self, size: int) -> Iterator[tuple[Column, int]]:
+        """The rows of one pass after the other, and how many of them are its own: one that is as long as any may follow them."""
+        n = rows_of(self.batch)
+        if size < n:
+            size = max(1, size - int(self.lengths.min() < self.lengths.max()))
+        for start in range(0, n, size):
+            rows = np.arange(start, min(start + size, n))
+            yield (rows if size >= n else with_longest(rows, self.lengths)), len(rows)
 
     def mask(self, keep: Keeping) -> Tensor:
         """What is kept, [readers, writers, positions of the graph] of bool.
@@ -122,26 +132,33 @@ class Runs:
     def labels(self, keep: Keeping) -> Labels:
         """The network's labels [batch] with only some edges kept."""
         network, mask, parts = self.stream.network, self.mask(keep), []
-        for part, rows in self._blocks(1):
-            output = self._run(part, mask[None], rows)
+        for rows, own in self.blocks(self.rows_at_once):
+            output = self._run(mask[None], rows)
             self.check_numbers(tensors_of(output), rows)
-            parts.append(network.decoded(output, part))
+            parts.append(at(network.decoded(output, take(self.batch, rows)), np.arange(own)))
         found: Labels = joined(parts)
         return found
 
-    def scores(self, keeps: Sequence[Keeping | Tensor]) -> Tensor:
+    def scores(self, keeps: Iterable[Keeping | Tensor]) -> Tensor:
         """The scores that labels are chosen by, [circuits, batch, choices], for each of some circuits; many are run at once.
 
         Args:
             keeps: circuits, edges or nodes, or masks as `mask` makes them; numbers between 0 and 1 keep a share.
+
+        Raises:
+            NetworkError: for anything else, and for NaN.
         """
-        if not len(keeps):
+        if isinstance(keeps, str) or not isinstance(keeps, Iterable):
+            raise NetworkError(f"what is run is a list of circuits, or of lists of edges or nodes; given {short(keeps)}")
+        found = [self._checked(x) if isinstance(x, Tensor) else self.mask(x) for x in keeps]
+        if not found:
             raise NetworkError("there are no circuits to run; give one or more")
-        masks = torch.stack([self._checked(x) if isinstance(x, Tensor) else self.mask(x) for x in keeps])
+        masks = torch.stack(found)
         found = []
         for group in torch.split(masks, max(1, self.rows_at_once // rows_of(self.batch))):
             n = len(group)
-            parts = [self._read(self._run(part, group, rows), n, rows) for part, rows in self._blocks(n)]
+            blocks = self.blocks(self.rows_at_once // n)
+            parts = [self._read(self._run(group, rows), n, rows)[:, :own] for rows, own in blocks]
             found.append(torch.cat(parts, 1))
         return torch.cat(found)
 
@@ -149,6 +166,8 @@ class Runs:
         shape = [len(self.stream.readers), len(self.stream.writers), len(self.places)]
         if list(mask.shape) != shape:
             raise NetworkError(f"a mask is [readers, writers, positions of the graph], here {shape}; given {list(mask.shape)}")
+        if mask.dtype != torch.bool and (mask.is_complex() or not bool(((mask >= 0) & (mask <= 1)).all())):
+            raise NetworkError("a mask keeps shares of edges, numbers between 0 and 1; this one has others")
         return mask
 
     @cached_property
@@ -181,14 +200,18 @@ class Runs:
                 raise self._not_a_number(int(rows[int(wrong.nonzero()[0]) % len(rows)]))
 
     def _not_a_number(self, row: int) -> NetworkError:
+        part = take(self.batch, np.array([row]))
         with torch.no_grad():
-            output = self.stream.visited(take(self.batch, np.array([row])), {})
+            output = self.stream.visited(part, {})
         if any(bool(x.isnan().any()) for x in tensors_of(output)):
-            return NetworkError(f"in row {row} the network itself, with nothing left out, gives NaN, so it has no answer there")
-        return NetworkError(
-            f"in row {row} the output is NaN, which is made by what edges carry in place of their own values: with nothing left "
-            "out the network gives numbers; let these edges carry something else"
-        )
+            told = "the network itself, with nothing left out, gives NaN, so it has no answer there"
+        else:
+            told = (
+                "the output is NaN, which is made by what edges carry in place of their own values: with nothing left out the "
+                "network gives numbers; let these edges carry something else"
+            )
+        given = short({v: x.tolist()[0] for v, x in part.items()})
+        return NetworkError(f"in row {row} {told} (row {row} of the {rows_of(self.batch)} that are run here is {given})")
 
     @property
     def rows_at_once(self) -> int:
@@ -196,18 +219,11 @@ class Runs:
         bytes_ = 4 * self.instead[:, :1].numel() * self.instead.element_size()
         return self.stream.network.batch_size or max(1, self.stream.network.memory // 3 // bytes_)
 
-    def _blocks(self, circuits: int) -> Iterator[tuple[Batch, Column]]:
-        """Inputs of one pass after the other, each with its places."""
-        size = max(1, self.rows_at_once // circuits)
-        for start in range(0, rows_of(self.batch), size):
-            rows = np.arange(start, min(start + size, rows_of(self.batch)))
-            yield take(self.batch, rows), rows
-
-    def _run(self, part: Batch, masks: Tensor, rows: Column) -> Any:
+    def _run(self, masks: Tensor, rows: Column) -> Any:
         """What `decode` takes for inputs under each circuit, circuit after circuit."""
         n, circuits = len(rows), len(masks)
         own = self.instead if self.instead.shape[1] == 1 else self.instead[:, rows]
-        batch = take(part, np.tile(np.arange(n), circuits))
+        batch = take(self.batch, np.tile(rows, circuits))
         kept = masks.to(own)  # [circuits, readers, writers, positions]
         if len(self.places) > 1:
             columns = self.columns(batch).to(own.device)
@@ -244,40 +260,3 @@ class Runs:
                 raise NetworkError(f"the positions {other!r} and {place!r} are the same in row {row}; give each position once")
             found.scatter_(1, columns.expand(len(found), 1), i)
         return found
-
-
-def _written(stream: Stream, batch: Batch) -> Tensor:
-    """What each writer adds for inputs, [writers, batch, …, width], in passes of as many rows as there is room for."""
-    with torch.no_grad():
-        parts = [stream.written(take(batch, block)) for block in stream.network.blocks(batch)]
-    lengths = sorted({x.shape[2] for x in parts})
-    if len(lengths) > 1:
-        raise NetworkError(
-            f"inputs have from {lengths[0]} to {lengths[-1]} columns in different passes; give ones of one length, or a network "
-            "with memory= or batch_size= for all in one pass"
-        )
-    return torch.cat(parts, 1)
-
-
-def _mean(stream: Stream, batch: Batch) -> Tensor:
-    """The mean of what each writer adds, [writers, 1, …, width], where columns hold padding over the other inputs."""
-    written, mask = _written(stream, batch), stream.tokens(batch)
-    if mask is None:
-        return written.double().mean(1, keepdim=True).to(written)
-    real = mask.to(written.device)[:, :, None].double()
-    return ((written.double() * real).sum(1, keepdim=True) / real.sum(0).clamp(min=1)).to(written)
-
-
-def _check_paired(stream: Stream, batch: Batch, others: Batch) -> None:
-    """Raise where inputs and those in their place do not fit."""
-    n, many = rows_of(batch), rows_of(others)
-    if n != many:
-        raise NetworkError(f"there are {n} inputs and {many} others in their place; give each one")
-    ours, theirs = stream.tokens(batch), stream.tokens(others)
-    if ours is None or theirs is None or (ours.shape == theirs.shape and torch.equal(ours, theirs)):
-        return
-    row = 0 if ours.shape != theirs.shape else int((ours != theirs).any(1).nonzero()[0])
-    raise NetworkError(
-        f"each input and the one in its place must have tokens in the same columns; row {row} has {int(ours[row].sum())} of "
-        f"{ours.shape[1]} columns, the other {int(theirs[row].sum())} of {theirs.shape[1]}"
-    )

@@ -3,8 +3,9 @@
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.formats import read_circuit, write_circuit
 from commute.models.circuits.graph import Edge, moved, residual_edges
+from commute.models.circuits.instead import Instead
 from commute.models.circuits.patching import edge_effects
-from commute.models.circuits.runs import Instead, Runs
+from commute.models.circuits.runs import Runs
 from commute.models.circuits.scored import Scored
 from commute.proofs.circuits.curves import FaithfulnessCurve, faithfulness_curve
 from commute.proofs.circuits.equivalence import equivalence_test

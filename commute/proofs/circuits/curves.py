@@ -2,17 +2,18 @@
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from math import ceil
 
 import numpy as np
 import torch
 
 from commute.causal.batches import Column
-from commute.errors import ClaimError, check
+from commute.errors import ClaimError, check, not_counts
 from commute.models.circuits.behaviour import Behaviour, Measure
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Keeping, Runs
-from commute.proofs.circuits.given import check_measured
+from commute.proofs.circuits.given import check_measured, not_confidence
 from commute.proofs.circuits.intervals import Estimate, mean
 from commute.proofs.circuits.measures import check_gap
 from commute.proofs.circuits.values import of_whole, values
@@ -77,16 +78,17 @@ def faithfulness_curve(
         circuits: of different sizes, in any order; edges count as given, on a path or not.
         runs: fresh inputs, on which the circuits were not chosen.
         behaviour: of the network on these inputs.
-        draws: how often rows are resampled.
+        draws: how often rows are resampled; at least 2 / (1 - confidence), so that about two are beyond each bound.
         seed: of the draws.
         confidence: of each bound.
 
     Raises:
-        ClaimError: for no circuits or two different ones of a size, and where there is nothing to keep.
+        ClaimError: for no circuits or two different ones of a size, for too few draws, and where there is nothing to keep.
     """
     wrong = _misfits(circuits)
     own = [] if wrong else [x for x in circuits if isinstance(x, Circuit)]
-    check_measured(own, runs, behaviour, confidence=confidence, also=wrong, draws=draws)
+    also = wrong + _too_few(draws, confidence)
+    check_measured(own, runs, behaviour, confidence=confidence, also=also, draws=draws)
     edges, masks = _by_size(circuits, runs)
     whole, (none, *found) = of_whole(behaviour), values(runs, behaviour, [(), *masks])
     check_gap(whole, none, behaviour)
@@ -112,6 +114,14 @@ def _misfits(circuits: object) -> list[str]:
     if isinstance(circuits, Sequence) and not isinstance(circuits, str):
         return [] if circuits else ["there are no circuits; give at least one"]
     return [f"circuits must be a list of circuits, of different sizes; given {circuits!r}"]
+
+
+def _too_few(draws: int, confidence: float) -> list[str]:
+    """Say that bounds of few draws would lie between the smallest of them, or the largest, and the next."""
+    if not_counts(draws=draws) or not_confidence(confidence):
+        return []  # told elsewhere
+    least = ceil(round(2 / (1 - confidence), 6))
+    return [] if draws >= least else [f"draws must be at least {least:,} for bounds at {confidence}; given {draws}"]
 
 
 def _by_size(circuits: Sequence[Keeping], runs: Runs) -> tuple[list[int], list[torch.Tensor]]:

@@ -13,6 +13,7 @@ from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import Edge
 from commute.models.circuits.runs import Runs
 from commute.proofs.circuits.given import check_measured, is_number
+from commute.proofs.circuits.random_circuits import Paths
 from commute.proofs.circuits.values import changes, values, without_each
 from commute.runs.seeds import stream
 
@@ -56,12 +57,12 @@ def minimality_test(
 ) -> MinimalityTest:
     """The minimality test of 2410.13032.
 
-    An inflated circuit is the circuit with a random path added, from a node that reads nothing to one that is not read, along at
-    least one new edge, of which one is drawn. The effect of an edge e in a circuit C is δ(e, C) = E|m(C) - m(C without e)|. The
-    null hypothesis, of each edge e of the circuit, is that P(δ(e, C) > δ(e', C')) is at least `quantile`, over random new edges
-    e' of random inflated circuits C'. The statistic is how many of `paths` such effects its own exceeds, and the p-value the
-    chance of no more of them with probability `quantile`. Edges are corrected together by Bonferroni's method. The paper's
-    package (`circuitry`) takes the square for the absolute change, and leaves the correction out.
+    An inflated circuit is the circuit with a random path added, from a node that reads nothing to one that the answer is read of,
+    along at least one new edge, of which one is drawn. The effect of an edge e in a circuit C is δ(e, C) = E|m(C) - m(C without
+    e)|. The null hypothesis, of each edge e of the circuit, is that P(δ(e, C) > δ(e', C')) is at least `quantile`, over random
+    new edges e' of random inflated circuits C'. The statistic is how many of `paths` such effects its own exceeds, and the
+    p-value the chance of no more of them with probability `quantile`. Edges are corrected together by Bonferroni's method. The
+    paper's package (`circuitry`) takes the square for the absolute change, and leaves the correction out.
 
     Args:
         circuit: whose edges are tested.
@@ -116,22 +117,11 @@ def _inflated(circuit: Circuit, runs: Runs, paths: int, generator: np.random.Gen
 
 def _new_edges(circuit: Circuit, runs: Runs, generator: np.random.Generator) -> list[Edge]:
     """The edges of a random path that the circuit does not have; of paths without any another is drawn."""
-    kept = set(circuit.edges)
+    kept, paths = set(circuit.edges), Paths.of(circuit.graph)
     for _ in range(_TRIES):
-        if new := [edge for edge in _path(circuit, generator) if edge in runs.index and edge not in kept]:
+        if new := [edge for edge in paths.drawn(generator) if edge in runs.index and edge not in kept]:
             return new
     raise ClaimError(
         f"none of {_TRIES} random paths leads along an edge that {circuit} does not have, so none can be added; "
         "the minimality test needs a smaller circuit"
     )
-
-
-def _path(circuit: Circuit, generator: np.random.Generator) -> list[Edge]:
-    """A random walk from a node that reads nothing to one that is not read."""
-    graph, found = circuit.graph, list[Edge]()
-    starts = [node for node in graph if not graph.in_degree(node)]
-    node = starts[generator.integers(len(starts))]
-    while after := list(graph.successors(node)):
-        found.append((node, after[generator.integers(len(after))]))
-        node = found[-1][1]
-    return found

@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from functools import cached_property
 
+import numpy as np
 from torch import Tensor
 
 from commute.causal.batches import Batch, Column, rows_of, take
@@ -13,7 +14,6 @@ from commute.causal.model import CausalModel
 from commute.models.ablations import Mean, Zero
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.circuit import Circuit
-from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
 from commute.models.rows import batched
 from commute.proofs.counterexample import Counterexample
@@ -64,14 +64,14 @@ class Judged:
     Attributes:
         pairs: the pairs.
         runs: them made ready.
-        whole: the scores of the whole network, [pairs, choices].
-        none: those with nothing kept.
+        behaviour: that answers are the whole network's.
+        none: the scores with nothing kept, [pairs, choices].
         kept: those of the circuit.
     """
 
     pairs: Pairs
     runs: Runs
-    whole: Tensor
+    behaviour: Behaviour
     none: Tensor
     kept: Tensor
 
@@ -79,33 +79,32 @@ class Judged:
     def of(cls, circuit: Circuit, pairs: Pairs) -> "Judged":
         """Run a circuit."""
         runs = Runs.of(circuit.graph, pairs.bases, pairs.others if pairs.instead is None else pairs.instead)
-        return cls(pairs, runs, *runs.scores([residual_edges(circuit.graph), (), circuit]))
+        return cls(pairs, runs, Behaviour.of(runs, "agreement"), *runs.scores([(), circuit]))
 
     @cached_property
-    def behaviour(self) -> Behaviour:
-        """That answers are the whole network's."""
-        return Behaviour.of(self.runs, "agreement")
-
-    @property
     def right(self) -> Column:
         """Where the circuit answers as the whole network, [pairs]."""
-        return _same_choice(self.kept, self.whole)
+        return self._same(self.kept)
 
-    @property
+    @cached_property
     def changed(self) -> Column:
         """Where nothing kept answers otherwise, [pairs]."""
-        return ~_same_choice(self.none, self.whole)
+        return ~self._same(self.none)
+
+    def _same(self, scores: Tensor) -> Column:
+        """Where scores [pairs, choices] give the whole network's answer, [pairs] of bool."""
+        same: Column = self.behaviour(scores).bool().cpu().numpy()
+        return same
 
     @property
     def worst(self) -> Counterexample | None:
         """The pair on which the circuit's choice is furthest above the network's; None where the two are always the same."""
-        answers = self.whole.argmax(-1)
-        behind = self.kept.amax(-1) - self.kept.gather(-1, answers[:, None])[:, 0]
-        row = int(behind.argmax())
-        given, right = int(self.kept[row].argmax()), int(answers[row])
-        if given == right:
+        if self.right.all():
             return None
-        labels = self.runs.choices
+        answers = self.behaviour.whole.argmax(-1)
+        behind = (self.kept.amax(-1) - self.kept.gather(-1, answers[:, None])[:, 0]).cpu().numpy()
+        row = int(np.where(self.right, -1, behind).argmax())  # of right ones none, though a tie is behind by nothing
+        given, right, labels = int(self.kept[row].argmax()), int(answers[row]), self.runs.choices
         return Counterexample(
             "the circuit",
             _setting(self.runs.batch, row),
@@ -114,12 +113,6 @@ class Judged:
             {"answer": labels[given]},
             of_models=True,
         )
-
-
-def _same_choice(first: Tensor, second: Tensor) -> Column:
-    """Where the largest of two rows of scores is the same, [batch]."""
-    same: Column = (first.argmax(-1) == second.argmax(-1)).cpu().numpy()
-    return same
 
 
 def _setting(batch: Batch, row: int) -> dict[str, object]:

@@ -5,7 +5,7 @@ from typing import TYPE_CHECKING
 
 from commute.alignments.binomial import Count, count
 from commute.causal.abstraction import Status
-from commute.errors import ClaimError, NetworkError
+from commute.errors import ClaimError, NetworkError, NoCircuitError
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import moved, stream_of
 from commute.models.reinitialised import reinitialised
@@ -60,35 +60,37 @@ def shuffled_network(
 ) -> Evidence:
     """The same search, or the same edges, on a copy of the network with shuffled weights that some answers hang on."""
     says = f"{'the same edges' if repeat is None else 'what the same search finds'} on a copy with shuffled weights"
+    why = "no weight changes when weights are shuffled"
     for shuffle in range(_SHUFFLES):
         try:
             copy = reinitialised(stream_of(circuit.graph).network, stream(seed, "verify", "circuit", _SHUFFLED, str(shuffle)))
-            graph = None if copy is None else moved(circuit.graph, copy)
-        except NetworkError as error:
-            return _unmeasured(f"it cannot be made: {error}")
-        if graph is None:
-            return _unmeasured("no weight changes when weights are shuffled")
-        other = Circuit(graph, circuit.edges) if repeat is None else _repeated(repeat, graph, seed)
-        if other is None:
-            nothing = f"{says}: no circuit at all"
+            if copy is None:
+                continue
+            graph = moved(circuit.graph, copy)
+            other = Circuit(graph, circuit.edges) if repeat is None else _repeated(repeat, graph, seed)
+            if len(other) < len(circuit):
+                return _unmeasured(f"{says}, it has fewer edges than the {len(circuit)} of the claim: {len(other)}")
+            found = Judged.of(other, judged.pairs)
+        except NoCircuitError as error:
+            nothing = f"{says}: no circuit at all ({error})"
             return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, passed=True, says=nothing)
-        found = Judged.of(other, judged.pairs)
+        except NetworkError as error:  # such as NaN, which other weights may give
+            why = str(error)
+            continue
         if found.changed.any():
             level = 1 - (1 - confidence) / 2
             return _control(_SHUFFLED, count(found.right[found.changed]), says, confidence=level, at_least=at_least)
-    return _unmeasured(f"{says}: with {_SHUFFLES} shuffles no input has another answer when nothing is kept")
+        why = "no input has another answer when nothing is kept"
+    return _unmeasured(f"{says}: of {_SHUFFLES} shuffles none can be judged: {why}")
 
 
-def _repeated(repeat: Repeat, graph: "nx.DiGraph[str]", seed: int) -> Circuit | None:
-    """The circuit that the same search finds; None where it finds none.
+def _repeated(repeat: Repeat, graph: "nx.DiGraph[str]", seed: int) -> Circuit:
+    """The circuit that the same search finds.
 
     Raises:
         ClaimError: when the search gives something else.
     """
-    try:
-        found = repeat(graph, seed=seed)
-    except NetworkError:
-        return None
+    found = repeat(graph, seed=seed)
     if not isinstance(found, Circuit) or found.graph is not graph:
         raise ClaimError(
             f"repeat must give a Circuit of the graph that it is given, such as found.repeat(size); it gave {found!r}"

@@ -1,7 +1,8 @@
 """Measures of a circuit: how much of a behaviour it keeps, how much is left without it, and which of its edges matter."""
 
-from collections.abc import Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from reprlib import repr as short
 
 import numpy as np
 
@@ -52,9 +53,11 @@ class Faithfulness:
 def faithfulness(circuit: Circuit, runs: Runs, behaviour: Behaviour, *, confidence: float = 0.99) -> Faithfulness:
     """How much of a behaviour a circuit keeps, as in MIB (2504.13151), with bounds over rows.
 
-    The share is a ratio of means over the same rows. It is bounded by Fieller's theorem, and the means by Student's t; those of
-    accuracy and agreement, which are 0 or 1 on each row, by exact binomial bounds. Bounds need rows that are independent draws,
-    and hold for what left-out edges carry in these runs: for other draws of that see `over_repetitions`.
+    The share is a ratio of means over the same rows. It is bounded by Fieller's theorem, and the means by Student's t. These
+    bounds are approximate: they hold as often as they say for normal numbers, or as rows are many, and far less often where few
+    rows have most of the effect. Those of accuracy and agreement, which are 0 or 1 on each row, are exact: binomial bounds.
+    Bounds need rows that are independent draws, and hold for what left-out edges carry in these runs: for other draws of that
+    see `over_repetitions`.
 
     Args:
         circuit: what is kept.
@@ -107,6 +110,9 @@ def check_gap(whole: Column, none: Column, behaviour: Behaviour) -> None:
 
 def over_repetitions(numbers: Sequence[float], *, confidence: float = 0.99) -> Spread:
     """How much a number depends on random seeds or on resampled data, such as the share kept for each of several `Resample`s.
+
+    Bounds are as wide as the numbers are spread, so equal numbers have none between them: repeat more often before taking these
+    for certain.
 
     Args:
         numbers: one of each repetition.
@@ -186,18 +192,23 @@ def minimality(
     and agreement McNemar's exact test. All are one-sided and corrected together (Holm, 1979). Two edges that do the same may
     both be idle though one of them is needed.
 
+    The t-test and the bounds on effects of smooth measures are approximate: where a little is lost on most rows and much is won
+    on few, an edge that raises nothing on average is shown to matter far more often than `confidence` says. Exact are McNemar's
+    test and the bounds of accuracy and agreement.
+
     Args:
         circuit: whose edges are left out.
         runs: fresh inputs.
         behaviour: of the network on these inputs.
         edges: that are tested; None is all of the circuit's.
         confidence: of each bound on an effect, and of all tests together.
+
+    Raises:
+        ClaimError: listing all that is wrong, such as edges that the circuit does not have.
     """
     check_measured([circuit], runs, behaviour, confidence=confidence)
+    tested = circuit.edges if edges is None else _tested(circuit, edges)
     (kept,) = values(runs, behaviour, [circuit.edges])
-    tested = circuit.edges if edges is None else edges_of(circuit.graph, edges)
-    if not tested or not set(tested) <= set(circuit.edges):
-        raise ClaimError(f"the edges tested must be some of the circuit's {len(circuit)}; given {len(tested)}")
     less = values(runs, behaviour, without_each(runs, circuit.edges, tested))
     lost = changes(kept, less, behaviour)
     if behaviour.measure in BITS:
@@ -208,6 +219,19 @@ def minimality(
         p = _one_sided(lost)
     found = tuple(map(EdgeEffect, tested, effects, p.tolist(), holm(p).tolist()))
     return Minimality(behaviour.measure, len(kept), found, confidence)
+
+
+def _tested(circuit: Circuit, edges: object) -> tuple[Edge, ...]:
+    """Some of a circuit's edges, in its order."""
+    if not isinstance(edges, Iterable) or isinstance(edges, str | Mapping):
+        raise ClaimError(f"edges must be a list of the circuit's, as pairs of nodes or 'm0->logits'; given {short(edges)}")
+    named, kept = list(edges), set(circuit.edges)
+    nodes = [x for x in named if isinstance(x, str) and "->" not in x]
+    wrong = [f"edges are pairs of nodes or 'm0->logits'; given the node {x!r}" for x in nodes]
+    found = () if nodes else edges_of(circuit.graph, named)
+    wrong += [f"the edge {'->'.join(x)} is not one of the circuit's {len(kept)}" for x in found if x not in kept]
+    check(wrong[:_FEW] or ([] if found else ["there are none; None tests all of the circuit's"]), ClaimError, "the edges tested")
+    return found
 
 
 def _one_sided(lost: Column) -> Column:

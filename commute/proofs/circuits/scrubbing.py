@@ -7,6 +7,7 @@ for rigorously testing interpretability hypotheses (Redwood Research, Alignment 
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from numbers import Integral
+from reprlib import repr as short
 from typing import Any, get_args
 
 import networkx as nx
@@ -27,7 +28,7 @@ from commute.proofs.circuits.scrub_draws import alike, drawn_rows
 from commute.proofs.circuits.scrub_run import scrubbed_scores
 from commute.proofs.circuits.scrub_shown import shown
 from commute.proofs.circuits.scrub_tree import Copied, Names, Sharing, Tree, treeified
-from commute.proofs.circuits.values import BITS, of_whole
+from commute.proofs.circuits.values import BITS, of_scores, of_whole
 from commute.proofs.circuits.values import values as of_circuits
 from commute.runs.seeds import stream
 
@@ -168,7 +169,7 @@ def scrub(
 
     Raises:
         ClaimError: listing all that is wrong: nodes and variables that are not there, nodes outside the circuit, variables that
-            tell all inputs apart, a tree that is too large.
+            tell all inputs apart, a tree that is too large; and where the measure is no finite number.
     """
     problems = [*not_circuit(circuit), *not_counts(n=n), *not_confidence(confidence)]
     if not isinstance(algorithm, CausalModel):
@@ -179,6 +180,8 @@ def scrub(
         problems.append(unknown("way of sharing others", others, get_args(Sharing)))
     if measure not in get_args(Measure):
         problems.append(unknown("measure", measure, get_args(Measure)))
+    if inputs is not None and not isinstance(inputs, Mapping):
+        problems.append(f"inputs must be a batch, an array for each input by its name, or None; given {short(inputs)}")
     names = _names(algorithm, circuit, correspondence, problems)
     check(problems[:_MANY], ClaimError, "causal scrubbing")
     plan = treeified(circuit, names, others)
@@ -191,7 +194,7 @@ def scrub(
     runs = Runs.of(circuit.graph, take(drawn_from, own), take(drawn_from, random))
     answers = runs.readout.choices(values[algorithm.outputs[0]][own])
     behaviour = Behaviour.of(runs, measure, answers=answers)
-    scrubbed = behaviour(scrubbed_scores(runs, plan, drawn_from, drawn)).double().cpu().numpy()
+    scrubbed = of_scores(behaviour, scrubbed_scores(runs, plan, drawn_from, drawn))
     measured = scrubbed, of_whole(behaviour), of_circuits(runs, behaviour, [()])[0]
     return Scrubbing(circuit, names, measure, confidence, *measured, drawn_from, values, drawn, plan)
 

@@ -27,7 +27,7 @@ class Staying:
 
     Attributes:
         stays: whether it is proved that it does, for each base in the domain's order, [bases] of bool.
-        changes: whether there is a part of the box in which it is proved to be another, of bool.
+        changes: whether it is proved to be another in some part of the box, of bool.
         bounds: of boxes that were computed.
     """
 
@@ -75,15 +75,16 @@ def prove_staying(
     statement = posed(algorithm, network, FLOWING, [LEFT_OUT])
     base = statement.sides[0]
     opened, changed = np.zeros((2, len(base.count)), dtype=bool)
-    boxes = _Boxes.of(statement)
+    boxes, around = _Boxes.of(statement), _Around.of(statement)
     while len(boxes.base) and allowed.left:
         now, boxes = boxes.take(slice(_AT_ONCE)), boxes.take(slice(_AT_ONCE, None))
         kinds, parts = _divided(statement, now)
+        kinds[(kinds == _WRONG) & ~around.met(now)] = _OPEN
         allowed.spent += len(now.base)
         changed[now.base[kinds == _WRONG]] = True
         opened[now.base[kinds == _OPEN]] = True
         boxes = boxes.joined(parts)
-        boxes = boxes.take(~changed[boxes.base])
+        boxes = boxes.take(~changed[boxes.base] & (~opened[boxes.base] | around.met(boxes)))  # what may still tell something
     opened[boxes.base] = True
     return Staying((~opened & ~changed)[base.member], changed[base.member], allowed.spent)
 
@@ -126,6 +127,38 @@ class _Boxes:
         below, above = self.range.upper.clone(), self.range.lower.clone()
         below[rows, columns] = above[rows, columns] = self.range.center[rows, columns]
         return _Boxes(self.base, Interval(self.range.lower, below)).joined(_Boxes(self.base, Interval(above, self.range.upper)))
+
+
+@dataclass(frozen=True, eq=False)
+class _Around:
+    """The box around each class of bases, which is known up to rounding.
+
+    Attributes:
+        outer: what holds it, [classes, width].
+        inner: what it is sure to hold, nothing where a lower bound is above the upper.
+    """
+
+    outer: Interval
+    inner: Interval
+
+    @classmethod
+    def of(cls, statement: Statement) -> "_Around":
+        """The boxes of a statement."""
+        base, other = map(_interval, statement.sides)
+        lower, upper = base.upper + other.upper.amin(0), base.lower + other.lower.amax(0)
+        return cls(_Boxes.of(statement).range, Interval(up(lower), down(upper)))
+
+    def met(self, parts: "_Boxes") -> Column:
+        """Whether each part is sure to have a point of the box in it, and not only of what rounding outward added.
+
+        A box is the product of its sides, so that is told coordinate by coordinate.
+        """
+        part, rows = parts.range, torch.from_numpy(parts.base)
+        outer, inner = (Interval(x.lower[rows], x.upper[rows]) for x in (self.outer, self.inner))
+        common = part.within(inner)
+        whole = (part.lower <= outer.lower) & (part.upper >= outer.upper)
+        found: Column = (whole | (common.lower <= common.upper)).all(1).numpy()
+        return found
 
 
 def _interval(side: Side) -> Interval:

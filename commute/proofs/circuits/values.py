@@ -15,7 +15,9 @@ from commute.models.circuits.runs import Keeping, Runs
 
 BITS = ("agreement", "accuracy")  # the measures that are 0 or 1
 _NUMBERS = 2**24  # scores, or numbers of masks, held at once
-_ROUNDING = 64  # units in the last place of the largest score that runs of one circuit may differ by
+_ROUNDING = 64  # units in the last place that scores of runs of one circuit may differ by
+_OF_HALF = 4  # the same of half types, which are added up in wider ones
+_HALF = 16  # bits
 
 
 def values(runs: Runs, behaviour: Behaviour, keeps: Iterable[Keeping | Tensor]) -> Column:
@@ -24,14 +26,29 @@ def values(runs: Runs, behaviour: Behaviour, keeps: Iterable[Keeping | Tensor]) 
     step, rest = max(1, _NUMBERS // one), iter(keeps)
     parts = []
     while group := list(islice(rest, step)):
-        parts.append(behaviour(runs.scores(group)).double().cpu())
-    found: Column = torch.cat(parts).numpy()
-    return found
+        parts.append(of_scores(behaviour, runs.scores(group)))
+    return np.concatenate(parts)
 
 
 def of_whole(behaviour: Behaviour) -> Column:
     """The measure of the whole network on each row, [rows]."""
-    found: Column = behaviour(behaviour.whole).double().cpu().numpy()
+    return of_scores(behaviour, behaviour.whole)
+
+
+def of_scores(behaviour: Behaviour, scores: Tensor) -> Column:
+    """The measure of scores [..., rows, choices] on each row, [..., rows].
+
+    Raises:
+        ClaimError: where it is no finite number.
+    """
+    found: Column = behaviour(scores).double().cpu().numpy()
+    wrong = np.argwhere(~np.isfinite(found))
+    if len(wrong):
+        raise ClaimError(
+            f"in row {wrong[0][-1]} the {behaviour.measure} is {found[tuple(wrong[0])]:g}, of which there is no mean: a score "
+            "that it is made of is infinite, as that of a masked choice; leave such rows out, give answers= and others= that are "
+            "never masked, or take the agreement or the accuracy"
+        )
     return found
 
 
@@ -42,10 +59,19 @@ def changes(first: Column, second: Column, behaviour: Behaviour) -> Column:
 
 
 def rounding(behaviour: Behaviour) -> float:
-    """How far values of the measure may be apart and still be the same."""
+    """How far values of the measure may be apart and still be the same.
+
+    It goes by the scores that the measure is made of: others, such as those of masked choices, may be as large as they like.
+    """
     if behaviour.measure in BITS:
         return 0.0
-    return _ROUNDING * torch.finfo(behaviour.whole.dtype).eps * float(behaviour.whole.abs().max())
+    scores, kind = behaviour.whole.double(), torch.finfo(behaviour.whole.dtype)
+    if behaviour.measure == "logit difference":
+        sizes = scores.gather(-1, torch.stack([behaviour.answers, behaviour.others], -1)).abs()
+    else:
+        sizes = scores.amax(-1).abs().clamp(min=1)  # nats are logarithms of sums of about 1
+    units = _ROUNDING if kind.bits > _HALF else _OF_HALF
+    return units * kind.eps * float(sizes.nan_to_num(0, 0, 0).amax())
 
 
 def without_each(runs: Runs, edges: Sequence[Edge], tested: Sequence[Edge]) -> Iterator[Tensor]:

@@ -1,8 +1,9 @@
 """Verifying a circuit: whether along its edges everything flows that the network's answers hang on."""
 
 from collections.abc import Mapping
+from inspect import signature
 
-from commute.causal.batches import rows_of
+from commute.causal.batches import distinct, rows_of
 from commute.causal.interventions import Setting
 from commute.causal.model import CausalModel
 from commute.errors import ClaimError, CommuteError, check, not_counts
@@ -59,11 +60,13 @@ def verify_circuit(
 
     Raises:
         ClaimError: for values out of range.
-        NetworkError: when the inputs do not fit the network.
+        NetworkError: when the inputs do not fit the network, or it is not deterministic.
     """
     counts = {"n": n, "controls": controls} | ({} if tested is None else {"tested": tested})
-    _check(circuit, inputs, instead, repeat, at_least=at_least, confidence=confidence, counts=counts)
-    judged = Judged.of(circuit, Pairs.drawn(inputs, instead, n, seed))
+    _check(circuit, inputs, instead, repeat, on_event, at_least=at_least, confidence=confidence, counts=counts)
+    pairs, network = Pairs.drawn(inputs, instead, n, seed), stream_of(circuit.graph).network
+    network.check_deterministic(pairs.bases)
+    judged = Judged.of(circuit, pairs)
     some = None if tested is None else _drawn_edges(circuit, tested, seed)
     evidence = (
         *slices(judged, confidence=confidence, at_least=at_least),
@@ -75,7 +78,7 @@ def verify_circuit(
     effects = {e.edge: e.effect.value for e in found.effects}
     status, reasons = decided(evidence, at_least=at_least)
     on_event(Decided(status))
-    network, size = stream_of(circuit.graph).network.name, f"{len(circuit)} of {len(residual_edges(circuit.graph))} edges"
+    size = f"{len(circuit)} of {len(residual_edges(circuit.graph))} edges"
     return Verdict(
         status=status,
         reasons=reasons,
@@ -83,13 +86,14 @@ def verify_circuit(
         accuracy=None,
         counterexample=judged.worst,
         algorithm=size,
-        network=network,
+        network=network.name,
         variables=(),
         sites=(),
         at_least=at_least,
         confidence=confidence,
         seed=seed,
-        stated=f"with {size} of {network!r} kept and {_elsewhere(instead)} on all others, at least {at_least} of answers stay",
+        stated=f"with {size} of {network.name!r} kept and {_elsewhere(pairs, instead)} on all others, at least {at_least} of "
+        "answers stay",
         circuit=tuple(KeptEdge(*edge, effects.get(edge)) for edge in circuit.edges),
     )
 
@@ -99,7 +103,11 @@ def _drawn_edges(circuit: Circuit, tested: int, seed: int) -> list[Edge]:
     return [circuit.edges[i] for i in sorted(order.tolist())]
 
 
-def _elsewhere(instead: Elsewhere) -> str:
+def _elsewhere(pairs: Pairs, instead: Elsewhere) -> str:
+    """What flows along edges left out; of others that were given how many there are, since few say little of any others."""
+    if isinstance(instead, Mapping):
+        found = distinct(pairs.others)
+        return f"what {len(found[0]) if found else rows_of(pairs.others):,} other inputs have"
     return "a mean" if isinstance(instead, Mean) else "nothing" if isinstance(instead, Zero) else "what another input has"
 
 
@@ -108,6 +116,7 @@ def _check(
     inputs: object,
     instead: object,
     repeat: object,
+    on_event: object,
     *,
     at_least: float,
     confidence: float,
@@ -121,15 +130,37 @@ def _check(
                 problems.append(f"inputs must be a causal model, or a batch of {_FEWEST} rows or more; given {rows}")
         except (CommuteError, TypeError, AttributeError) as error:
             problems.append(f"inputs must be a causal model to draw from, or a batch; given {type(inputs).__name__}: {error}")
-    if isinstance(instead, Mapping) and not isinstance(inputs, Mapping):
-        problems.append("instead can be a batch of others only where inputs are a batch, of as many rows")
-    elif isinstance(instead, Mapping) and rows_of(batched(instead)[0]) != rows_of(batched(inputs)[0]):  # type: ignore[arg-type]
-        problems.append("instead must have one other input for each row of inputs")
-    elif not (instead is None or isinstance(instead, (Mapping, Mean, Zero))):
-        problems.append(f"instead must be None (another input), a batch of others, Mean(inputs) or Zero(); given {instead!r}")
-    if not (repeat is None or callable(repeat)):
+    problems += _not_instead(inputs, instead)
+    if not (repeat is None or _takes_seed(repeat)):
         problems.append(f"repeat must be a function of a graph and a seed, such as found.repeat(size); given {repeat!r}")
+    if not callable(on_event):
+        problems.append(f"on_event must be a function of an event; given {on_event!r}")
     for name, share, least in (("at_least", at_least, 0), ("confidence", confidence, 0.5)):
         if not isinstance(share, (int, float)) or not least < share < 1:
             problems.append(f"{name} must lie between {least} and 1; given {share!r}")
     check(problems + not_counts(**counts), ClaimError, "the claim about a circuit")
+
+
+def _takes_seed(repeat: object) -> bool:
+    if not callable(repeat):
+        return False
+    try:
+        signature(repeat).bind(None, seed=0)
+    except TypeError:
+        return False
+    except ValueError:  # of a function that tells no signature
+        return True
+    return True
+
+
+def _not_instead(inputs: object, instead: object) -> list[str]:
+    if isinstance(instead, Mapping) and not isinstance(inputs, Mapping):
+        return ["instead can be a batch of others only where inputs are a batch, of as many rows"]
+    if isinstance(instead, Mapping):
+        alike = rows_of(batched(instead)[0]) == rows_of(batched(inputs)[0])  # type: ignore[arg-type]
+        return [] if alike else ["instead must have one other input for each row of inputs"]
+    if isinstance(instead, Mean) and not isinstance(instead.inputs, Mapping):
+        return [f"instead must be Mean(inputs), of a batch of inputs; given Mean({instead.inputs!r})"]
+    if not (instead is None or isinstance(instead, (Mean, Zero))):
+        return [f"instead must be None (another input), a batch of others, Mean(inputs) or Zero(); given {instead!r}"]
+    return []

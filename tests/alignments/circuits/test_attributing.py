@@ -109,6 +109,54 @@ def test_attribution_works_where_gradients_are_off_and_leaves_the_network_as_fou
     assert not any(m._forward_hooks or m._forward_pre_hooks for m in module.modules())
 
 
+def test_attribution_in_inference_mode_is_an_error():
+    graph, first, others = networks.language()
+    runs = Runs.of(graph, first, others)
+    behaviour = Behaviour.of(runs)
+    with (
+        torch.inference_mode(),
+        pytest.raises(NetworkError, match=r"none in torch.inference_mode\(\); call it outside"),
+    ):
+        EdgeAttribution().scores(runs, behaviour)
+
+
+@pytest.mark.parametrize("path", ["inputs", "activations"])
+@pytest.mark.parametrize("positions", [None, [0, -1]])
+def test_prompts_of_several_lengths_are_attributed_the_same_in_passes_of_few_rows(positions, path):
+    net = cm.Network.from_transformers(
+        families.model("gpt2"),
+        None,
+        prompts=lambda x: [x["a"], *[7] * int(x["long"]), x["b"], 9],
+        answers={str(i): [i] for i in range(6, 12)},
+    )
+    long = {"long": np.array([0, 1, 2, 0, 0])}
+    first = {"a": np.array([6, 7, 8, 9, 10]), "b": np.array([10, 11, 12, 13, 6])} | long
+    others = {"a": np.array([9, 8, 7, 6, 7]), "b": np.array([13, 12, 11, 10, 9])} | long
+    runs = Runs.of(computation_graph(net, first, positions=positions), first, others)
+    behaviour = Behaviour.of(runs)
+    method = EdgeAttribution(steps=2, path=path)
+    whole = method.scores(runs, behaviour)
+    for size in (1, 4, 6):
+        net.batch_size = size
+        close(method.scores(runs, behaviour), whole, 1e-5)
+
+
+def test_inputs_of_several_lengths_with_no_mask_are_an_error_in_several_passes():
+    graph, first, others = networks.language()
+    made = graph.graph["stream"].network
+    net = cm.Network(
+        made.module,
+        encode=lambda x: made.encode(x)["input_ids"][:, : 5 - int(x["short"].min())],
+        decode=lambda x: x.logits[:, -1].argmax(-1),
+    )
+    short = {"short": np.array([1, 1, 0, 0])}
+    runs = Runs.of(computation_graph(net, first | short), first | short, others | short)
+    behaviour = Behaviour.of(runs)
+    net.batch_size = 4
+    with pytest.raises(NetworkError, match=r"has the shape \[5, 16\] for each input, what nodes write here \[4, 16\]"):
+        EdgeAttribution(steps=2).scores(runs, behaviour)
+
+
 def test_nan_on_the_way_is_told_with_its_row():
     x = np.array([[9.0, 9.0], [1.0, 1.0]])
     runs = Runs.of(additive.graph([1.0, 1.0], additive.Holed), additive.columns(x), additive.columns(-x))

@@ -58,6 +58,13 @@ def test_the_curve_is_of_inputs_that_were_not_searched_on():
     assert found.curve["faithfulness"].to_numpy() == pytest.approx([0, float((six - none) / (whole - none)), 1], abs=1e-5)
 
 
+@pytest.mark.parametrize("sizes", [[10, 6, 10], np.array([10, 6]), (n for n in (6, 10, 6)), {10: "large", 6: "small"}])
+def test_sizes_are_judged_once_each_from_the_smallest(sizes):
+    found = search(sizes=sizes, seeds=1)
+    assert found.curve["size"].tolist() == [6, 10]
+    assert found.task.sizes == (6, 10)
+
+
 def test_scores_come_of_the_inputs_searched_on_alone():
     found = search(seeds=1, n=5)
     searched, _ = split(found.task.batch, 5, 0)

@@ -1,10 +1,11 @@
+import numpy as np
 import pytest
 import torch
 
 import commute as cm
 from commute.alignments.circuits.methods import EdgeAttribution, EdgePatching, NodeAttribution, NodePatching
 from commute.alignments.circuits.pruning import GreedyPruning
-from commute.errors import AlignmentError
+from commute.errors import AlignmentError, NetworkError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
@@ -68,6 +69,18 @@ def test_greedy_pruning_decides_as_one_edge_after_the_other(threshold, batch):
     assert torch.allclose(found, torch.tensor([expected[e] for e in residual_edges(graph)]), atol=1e-4)
     assert [e for e, x in zip(residual_edges(graph), found, strict=True) if x >= threshold] == kept
     assert 0 < len(kept) < len(expected)
+
+
+@pytest.mark.parametrize(
+    "method",
+    [EdgeAttribution(), NodeAttribution(), EdgePatching(), NodePatching(), GreedyPruning(0.1)],
+    ids=lambda x: type(x).__name__,
+)
+def test_a_behaviour_of_other_inputs_is_refused_by_every_method(method):
+    _, runs, behaviour = language()
+    for rows, told in (([3, 2, 1, 0], "that of other inputs"), ([0, 1, 2], "that of 4 rows and the runs have 3")):
+        with pytest.raises(NetworkError, match=told):
+            method.scores(runs.take(np.array(rows)), behaviour)
 
 
 def test_greedy_pruning_in_batches_runs_the_network_less_often(monkeypatch):

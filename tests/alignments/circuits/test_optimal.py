@@ -6,7 +6,7 @@ import torch
 
 import commute as cm
 from commute.alignments.circuits.optimal import OptimalAblation, with_constants
-from commute.errors import AlignmentError
+from commute.errors import AlignmentError, NetworkError
 from commute.models.circuits.behaviour import Behaviour
 from commute.models.circuits.graph import residual_edges
 from commute.models.circuits.runs import Runs
@@ -52,6 +52,15 @@ def test_training_constants_leaves_the_network_as_found():
         OptimalAblation(steps=2).constants(graph, first)
     assert all(torch.equal(x, before[k]) for k, x in module.state_dict().items())
     assert all(p.requires_grad and p.grad is None for p in module.parameters())
+
+
+def test_constants_are_not_trained_where_there_are_no_gradients():
+    graph, first, _ = networks.language()
+    with (
+        torch.inference_mode(),
+        pytest.raises(NetworkError, match="optimal ablation takes gradients"),
+    ):
+        OptimalAblation(steps=1).constants(graph, first)
 
 
 @pytest.mark.parametrize(

@@ -1,5 +1,6 @@
 """Measures of what of a network's answers is kept."""
 
+from dataclasses import replace
 from typing import get_args
 
 import numpy as np
@@ -44,6 +45,33 @@ def test_the_divergence_is_that_of_the_probabilities():
     expected = -rel_entr(softmax(WHOLE.double().numpy(), -1), softmax(SOME.double().numpy(), -1)).sum(-1)
     assert_close(found.double(), torch.from_numpy(expected), atol=1e-5, rtol=1e-4)
     assert_close(Behaviour.of(RUNS, "divergence")(WHOLE), torch.zeros(5))
+
+
+def test_choices_that_are_never_made_add_no_divergence():
+    """As where a vocabulary is masked; gradients are numbers, too."""
+    behaviour = Behaviour.of(RUNS, "divergence")
+    masked = replace(behaviour, whole=WHOLE.clone().index_fill_(1, torch.tensor([0]), -torch.inf))
+    scores = SOME.clone().index_fill_(2, torch.tensor([0]), -torch.inf).requires_grad_()
+    found = masked(scores)
+    expected = rel_entr(softmax(WHOLE[:, 1:].double().numpy(), -1), softmax(SOME[..., 1:].double().numpy(), -1)).sum(-1)
+    assert_close(found.detach().double(), torch.from_numpy(-expected), atol=1e-5, rtol=1e-4)
+    found.sum().backward()
+    assert scores.grad.isfinite().all()
+
+
+def test_choices_with_one_label_are_one_answer():
+    graph = computation_graph(cm.Network(nets.hooked().module, encode=nets.hooked().encode, decode=halves), nets.BASE)
+    runs = Runs.of(graph, nets.BASE, nets.OTHER)
+    some, whole = WHOLE.argmax(-1) // 2, SOME.argmax(-1) // 2
+    assert Behaviour.of(runs, "agreement")(SOME).bool().tolist() == (some == whole).tolist()
+    answers = torch.tensor([0, 1, 2, 3, 4])
+    assert Behaviour.of(runs, "accuracy", answers=answers)(SOME).bool().tolist() == (whole == answers // 2).tolist()
+    behaviour = Behaviour.of(runs)
+    assert (behaviour.answers // 2 != behaviour.others // 2).all()
+
+
+def halves(output):
+    return output[:, -1].argmax(-1) // 2
 
 
 def test_the_log_probability_is_that_of_the_answer():

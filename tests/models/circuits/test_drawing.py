@@ -3,9 +3,11 @@
 import matplotlib as mpl
 import numpy as np
 import pytest
+import torch
 from matplotlib.patches import FancyArrowPatch
 
 import commute as cm
+from commute.errors import NetworkError
 from commute.models.circuits.drawing import draw, size_of
 from tests.models.circuits import nets
 
@@ -64,3 +66,22 @@ def test_a_circuit_draws_itself_where_it_is_told():
     assert circuit.plot(ax=ax, weights=dict.fromkeys(circuit.edges, 1.0)) is ax
     assert len(arrows(ax)) == len(circuit)
     assert np.isfinite(list(places(ax).values())).all()
+
+
+def test_weights_are_of_edges_of_the_graph_by_pair_or_by_name():
+    graph = cm.computation_graph(nets.decoder("gpt2"), nets.PROMPTS)
+    circuit = cm.Circuit(graph, ["input", "m0", "logits"])
+    weights = {"input->m0": 1.0, ("m0", "logits"): torch.tensor(0.5), ("input", "logits"): 0, "m1->logits": 9}
+    dashed = circuit.plot(weights={**weights, "m0->logits": -0.5})
+    assert sum(arrow.get_linestyle() == "--" for arrow in arrows(dashed)) == 1
+    assert [x.get_linewidth() for x in arrows(circuit.plot(weights=weights))] == pytest.approx([4, 0.8, 2.4])
+    for wrong, told in (
+        ({"input->m7": 1.0}, "no edge 'input->m7'; did you mean 'input->m1'"),
+        ({"a0.h1<q>->a0.h1": 1.0}, "is inside a node"),
+        ({"m0": 1.0}, "an edge is a pair of nodes or 'm0->logits'; given 'm0'"),
+        ({("input", "m0"): np.nan}, "input->m0 has nan"),
+        ({("input", "m0"): "1"}, "input->m0 has '1'"),
+        ([1.0], r"weights are a mapping from edges to numbers; given \[1.0\]"),
+    ):
+        with pytest.raises(NetworkError, match=told):
+            circuit.plot(weights=wrong)

@@ -125,7 +125,7 @@ def test_tables_of_other_shapes_and_orders_are_told(tmp_path):
     for change, told in (
         (
             {"edges_scores": torch.zeros(9, 20)},
-            r"edges_scores must be a tensor \[src_nodes, dst_nodes\], \[9, 21\]; given \[9, 20\]",
+            r"edges_scores must be a tensor of real numbers, \[src_nodes, dst_nodes\], \[9, 21\]; given \[9, 20\]",
         ),
         ({"edges_in_graph": 3}, r"edges_in_graph must be a tensor"),
         ({"src_nodes": record["src_nodes"][::-1]}, "src_nodes must be in the order input, a0.h0"),
@@ -140,6 +140,43 @@ def test_tables_of_other_shapes_and_orders_are_told(tmp_path):
         read_circuit(GRAPH, path)
 
 
+@pytest.mark.parametrize(
+    ("change", "told"),
+    [
+        ({"src_nodes": 5}, "src_nodes must be a list of names of nodes; given 5"),
+        ({"src_nodes": None}, "src_nodes must be a list of names of nodes; given None"),
+        ({"dst_nodes": [["m0"], ["m1"]]}, r"dst_nodes must be a list of names of nodes; given \[\['m0'\], \['m1'\]\]"),
+        ({"src_nodes": {"input", "m0"}}, "src_nodes must be a list"),
+        ({"edges_scores": torch.zeros(9, 21, dtype=torch.complex64)}, "real numbers, .*given one of torch.complex64"),
+        ({"edges_scores": torch.zeros(9, 21, device="meta")}, "real numbers, .*on meta"),
+        ({"edges_scores": torch.zeros(9, 21).to_sparse()}, "real numbers, .*sparse"),
+        ({"edges_scores": torch.zeros(9, 21, dtype=torch.int32)}, "edges_scores must be floating; given torch.int32"),
+        ({"edges_in_graph": torch.full((9, 21), 0.5)}, "edges_in_graph must be true or false, or 1 or 0"),
+        ({"edges_in_graph": torch.full((9, 21), 7)}, "edges_in_graph must be true or false, or 1 or 0"),
+        ({"edges_in_graph": torch.full((9, 21), torch.nan)}, "edges_in_graph must be true or false, or 1 or 0"),
+        ({"cfg": {"n_layers": torch.tensor([2, 2])}}, r"n_layers is tensor\(\[2, 2\]\) there and 2 here"),
+    ],
+)
+def test_what_a_file_holds_is_not_taken_for_something_else(change, told, tmp_path):
+    path = tmp_path / "c.pt"
+    write_circuit(cm.Circuit(GRAPH, EDGES), path)
+    torch.save(torch.load(path, weights_only=True) | change, path)
+    with pytest.raises(NetworkError, match=told):
+        read_circuit(GRAPH, path)
+
+
+def test_memberships_as_numbers_and_scores_with_gradients_are_read(tmp_path):
+    path = tmp_path / "c.pt"
+    write_circuit(Scored(GRAPH, torch.arange(len(EDGES)) / 8, tuple(EDGES[::3])), path)
+    record = torch.load(path, weights_only=True)
+    scores = record["edges_scores"].requires_grad_()
+    torch.save(record | {"edges_in_graph": record["edges_in_graph"].float(), "edges_scores": scores}, path)
+    found = read_circuit(GRAPH, path)
+    assert found.keep == tuple(EDGES[::3])
+    assert found.scores.tolist() == [i / 8 for i in range(len(EDGES))]
+    assert not found.scores.requires_grad
+
+
 class Runs:
     def __reduce__(self):
         return print, ("run",)
@@ -151,9 +188,19 @@ def test_nothing_in_a_file_is_run(tmp_path, capsys):
     with pytest.raises(NetworkError, match="does not hold tensors alone"):
         read_circuit(GRAPH, path)
     path.write_bytes(pickle.dumps(Runs()))
-    with pytest.raises(NetworkError, match="does not hold tensors alone"):
+    with pytest.raises(NetworkError, match="does not hold tensors alone") as error:
         read_circuit(GRAPH, path)
+    assert "weights_only" not in str(error.value)
     assert not capsys.readouterr().out
+
+
+@pytest.mark.parametrize("share", [0, 0.5])
+def test_files_that_were_cut_off_are_told(share, tmp_path):
+    path = tmp_path / "c.pt"
+    write_circuit(cm.Circuit(GRAPH, EDGES), path)
+    path.write_bytes(path.read_bytes()[: int(share * path.stat().st_size)])
+    with pytest.raises(NetworkError, match=r"c\.pt is cut off, or is not one that torch\.save wrote; write or copy it again$"):
+        read_circuit(GRAPH, path)
 
 
 def test_importances_alone_and_memberships_alone_are_read(tmp_path):
@@ -171,8 +218,13 @@ def test_importances_alone_and_memberships_alone_are_read(tmp_path):
         read_circuit(GRAPH, path)
     record["edges"]["m0->m1"]["score"] = "high"
     path.write_text(json.dumps(record))
-    with pytest.raises(NetworkError, match="score of m0->m1 must be a float; it is 'high'"):
+    with pytest.raises(NetworkError, match="score of m0->m1 must be a finite number; it is 'high'"):
         read_circuit(GRAPH, path)
+    for score in (10**400, float("nan")):
+        record["edges"]["m0->m1"]["score"] = score
+        path.write_text(json.dumps(record))
+        with pytest.raises(NetworkError, match="score of m0->m1 must be a finite number; it is"):
+            read_circuit(GRAPH, path)
 
 
 @pytest.mark.parametrize(
@@ -233,6 +285,45 @@ def test_what_cannot_be_written_or_read_is_told(tmp_path):
         Scored(GRAPH, torch.zeros(3))
     with pytest.raises(NetworkError, match="choose edges by their scores"):
         _ = Scored(GRAPH, torch.zeros(len(EDGES))).circuit
+
+
+@pytest.mark.parametrize("ending", ENDINGS)
+def test_files_are_written_to_folders_that_are_there(ending, tmp_path):
+    (tmp_path / f"d.{ending}").mkdir()
+    for path, told in (
+        (tmp_path / "none" / f"c.{ending}", "there is no folder '.*none'"),
+        (tmp_path / f"d.{ending}", "is a folder"),
+    ):
+        with pytest.raises(NetworkError, match=told):
+            write_circuit(cm.Circuit(GRAPH, EDGES), path)
+
+
+@pytest.mark.parametrize("path", [5, None])
+def test_a_path_is_a_text_or_a_path(path):
+    for run in (lambda: write_circuit(cm.Circuit(GRAPH, EDGES), path), lambda: read_circuit(GRAPH, path)):
+        with pytest.raises(NetworkError, match=f"is a text or a Path; given {path}"):
+            run()
+
+
+def test_edges_kept_are_those_of_the_graph_however_they_are_named(tmp_path):
+    named = Scored(GRAPH, keep=("m0->logits", ("input", "m0")))
+    assert named.keep == (("input", "m0"), ("m0", "logits"))
+    for ending in ENDINGS:
+        write_circuit(named, tmp_path / f"c.{ending}")
+        assert read_circuit(GRAPH, tmp_path / f"c.{ending}").keep == named.keep
+    with pytest.raises(NetworkError, match="no edge 'm0->m7'; did you mean 'm0->m1'"):
+        Scored(GRAPH, keep=(("m0", "m7"),))
+    with pytest.raises(NetworkError, match="a list of edges or of nodes; given 5"):
+        Scored(GRAPH, keep=5)
+
+
+@pytest.mark.parametrize(
+    ("scores", "told"),
+    [([0.0] * len(EDGES), "given a list"), (torch.zeros(len(EDGES), dtype=torch.complex64), "given one of torch.complex64")],
+)
+def test_scores_are_real_numbers(scores, told):
+    with pytest.raises(NetworkError, match=f"scores must be a tensor of real numbers, one for each of the .* edges; {told}"):
+        Scored(GRAPH, scores)
 
 
 def test_nodes_that_a_graph_lacks_for_a_format_are_named(tmp_path):

@@ -1,6 +1,7 @@
 """Computation graphs: their nodes and edges by family, graphs made by hand, and what they do not take."""
 
 from dataclasses import replace
+from functools import partial
 
 import networkx as nx
 import numpy as np
@@ -81,6 +82,14 @@ def test_attention_as_one_node_reads_at_one_position_and_writes_at_others():
     assert (kept - none).abs().max() > 1e-3
 
 
+def test_a_query_acts_at_its_own_position_alone():
+    graph = computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=[0, -1])
+    assert set(graph.predecessors("a0.h1[-1]")) == {"a0.h1<q>[-1]", *(f"a0.h1<{c}>[{p}]" for c in "kv" for p in ("0", "-1", "*"))}
+    assert len(cm.Circuit(graph, ["input[-1]->a0.h1<q>[-1]", "a0.h1[-1]->logits[-1]"]).nodes) == 4
+    with pytest.raises(NetworkError, match="no path of the 2 edges kept"):
+        cm.Circuit(graph, ["input[0]->a0.h1<q>[0]", "a0.h1[-1]->logits[-1]"])
+
+
 def test_the_ends_are_the_positions_that_the_answer_is_read_at():
     graph = computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=[0, -1])
     assert len(cm.Circuit(graph, ["input[-1]->logits[-1]"])) == 1
@@ -120,28 +129,23 @@ class Idle(nn.Module):
 
     def __init__(self):
         super().__init__()
-        self.embed, self.read_a, self.a, self.b, self.out = (
-            nn.Identity(),
-            nn.Identity(),
-            nn.ReLU(),
-            nn.Linear(2, 2),
-            nn.Identity(),
-        )
+        self.embed, self.read_a, self.out = (nn.Identity() for _ in range(3))
+        self.a, self.b = nn.ReLU(), nn.Sequential(nn.Linear(2, 2), nn.Tanh())
 
     def forward(self, x):
         x = self.embed(x)
         a = self.a(self.read_a(x) - 1)
-        return self.out(x + a + torch.tanh(self.b(x)))
+        return self.out(x + a + self.b(x))
 
 
 def test_a_writer_that_is_idle_gets_the_edges_that_it_has_and_no_other():
     net = cm.Network(Idle(), encode=lambda b: torch.from_numpy(np.stack([b["x"], b["y"]], 1)), decode=lambda x: x.argmax(-1))
-    writes = [cm.Writes(("input",), Tap("embed")), cm.Writes(("a",), Tap("a"))]
-    reads = [cm.Reads((n,), Tap(t, input=True)) for n, t in (("a", "read_a"), ("logits", "b"))]
+    writes = [cm.Writes((n,), Tap(t)) for n, t in (("input", "embed"), ("a", "a"), ("b", "b"))]
+    reads = [cm.Reads((n,), Tap(t, input=True)) for n, t in (("a", "read_a"), ("b", "b"), ("logits", "out"))]
     for size in (0.01, 5.0):
         batch = {v: (size * np.random.default_rng(i).normal(size=4)).astype(np.float32) for i, v in enumerate("xy")}
         found = computation_graph(net, batch, writes=writes, reads=reads)
-        assert residual_edges(found) == [("input", "a"), ("input", "logits")]
+        assert set(residual_edges(found)) == {("input", "a"), ("input", "b"), *((n, "logits") for n in ("input", "a", "b"))}
 
 
 class Growing(nn.Module):
@@ -208,18 +212,20 @@ def test_weights_that_are_made_of_others_are_read():
     assert_close(Runs.of(graph, nets.PROMPTS, nets.OTHERS).scores([residual_edges(graph)[::2]]), whole, **CLOSE)
 
 
-@pytest.mark.parametrize("family", ["gpt2", "llama", "phi3", "opt", "gpt_neox"])
+@pytest.mark.parametrize("family", ["gpt2", "llama", "phi3", "opt", "gpt_neox", "hooked"])
 def test_neurons_are_nodes(family):
-    net = nets.decoder(family)
-    graph = computation_graph(net, nets.PROMPTS, neurons=True)
-    width = 64 if family == "gpt2" else 24
+    net, batch, others = nets.hooked(), nets.BASE, nets.OTHER
+    if family != "hooked":
+        net, batch, others = nets.decoder(family), nets.PROMPTS, nets.OTHERS
+    graph = computation_graph(net, batch, neurons=True)
+    width = {"gpt2": 64, "hooked": nets.HIDDEN}.get(family, 24)
     assert [n for n in graph if n.startswith("m1")] == [f"m1.n{i}" for i in range(width)]
-    runs, whole = (Runs.of(g, nets.PROMPTS, nets.OTHERS) for g in (graph, computation_graph(net, nets.PROMPTS)))
+    runs, whole = (Runs.of(g, batch, others) for g in (graph, computation_graph(net, batch)))
     neurons = {e for e in residual_edges(graph) if e[1] == "logits" and e[0].startswith("m1")}
     found = runs.scores([set(residual_edges(graph)) - neurons])[0]
     expected = whole.scores([set(residual_edges(whole.graph)) - {("m1", "logits")}])[0]
     assert_close(found, expected, **CLOSE)  # all neurons of a layer are the layer, but for its bias
-    assert_close(runs.instead[runs.stream.writers.index("m0.n3")].shape, torch.Size([5, 5, 16]))
+    assert runs.instead[runs.stream.writers.index("m0.n3")].shape == (5, 5, nets.WIDTH if family == "hooked" else 16)
 
 
 @torch.no_grad()
@@ -377,8 +383,6 @@ def test_a_graph_made_by_hand_has_no_positions_to_tell_apart():
 @pytest.mark.parametrize("family", ["gpt2", "llama", "gpt_neox", "phi3", "hooked"])
 @pytest.mark.parametrize("neurons", [False, True])
 def test_weights_that_are_trained_in_place_are_read_as_they_are(family, neurons):
-    if family == "hooked" and neurons:
-        pytest.skip("its neurons are not told apart")
     net, batch = (nets.hooked(), nets.BASE) if family == "hooked" else (nets.decoder(family), nets.PROMPTS)
     graph = computation_graph(net, batch, neurons=neurons)
     draws = torch.Generator().manual_seed(0)
@@ -560,6 +564,21 @@ def test_values_that_do_not_fit_their_weights_are_refused():
     refused("of which n0 takes 10 numbers", [writes[0], far, writes[2]], reads)
     narrow = replace(reads[0], weight=torch.zeros(5, 4, 1))
     refused("n0 has weights for 4 numbers; the stream has 6", writes, [narrow, *reads[1:]])
+
+
+def test_ports_may_be_given_by_a_generator_but_not_as_one():
+    net, writes, reads = parts_by_hand()
+    graph = computation_graph(net, ROWS, writes=(w for w in writes), reads=(r for r in reads))
+    assert list(graph.edges) == list(by_hand()[1].edges)
+    refused("writes are a list of cm.Writes; given Writes", writes[0], reads)
+    refused("reads are a list of cm.Reads; given 3", writes, 3)
+
+
+def test_a_graph_is_of_a_network():
+    for make in (lambda net: computation_graph(net, nets.BASE), partial(moved, computation_graph(nets.hooked(), nets.BASE))):
+        for given_ in (nets.Hooked(), None):
+            with pytest.raises(NetworkError, match=r"a graph is of a network, cm.Network\(module, .* given (Hooked|NoneType)"):
+                make(given_)
 
 
 def test_a_reader_that_nothing_reaches_is_refused():

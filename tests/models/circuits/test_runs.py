@@ -32,7 +32,7 @@ def made(family):
 @pytest.mark.parametrize("family", FAMILIES)
 @torch.no_grad()
 def test_all_edges_change_nothing_and_none_is_the_other_run(family, neurons):
-    if neurons and family in ("hooked", "gemma2"):
+    if neurons and family == "gemma2":
         pytest.skip("its neurons are not told apart")
     net, batch, others = made(family)
     graph = computation_graph(net, batch, neurons=neurons)
@@ -231,7 +231,50 @@ def test_the_rows_of_runs_can_be_taken():
     for instead in (nets.OTHER, cm.Mean(nets.OTHER)):
         runs = Runs.of(GRAPH, nets.BASE, instead)
         rows = np.array([3, 0])
-        assert_close(runs.take(rows).scores([EDGES[::2]])[0], runs.scores([EDGES[::2]])[0, rows], **CLOSE)
+        expected = runs.scores([EDGES[::2]])[0, rows]
+        for chosen in (rows, [3, 0], [-2, -5], rows[::-1].copy()[::-1]):
+            assert_close(runs.take(chosen).scores([EDGES[::2]])[0], expected, **CLOSE)
+        masked = runs.take([True, False, False, True, False])
+        assert_close(masked.scores([EDGES[::2]])[0], expected.flip(0), **CLOSE)
+        for wrong in ([5], [0.5], [True], 3, None):
+            with pytest.raises(NetworkError, match="rows are numbers from 0 to 4, or a mask of 5 truth values; given"):
+                runs.take(wrong)
+
+
+def several_lengths(**options):
+    """Two inputs shorter than others, each in a pass with none of the longest."""
+    net = nets.decoder("gpt2", prompts=lambda s: [*[7] * s["n"], s["a"], s["b"], 9], **options)
+    n = np.array([1, 0, 1, 3, 3])
+    return net, {**nets.PROMPTS, "n": n}, {**nets.OTHERS, "n": n}
+
+
+@pytest.mark.parametrize("padding", ["left", "right"])
+@pytest.mark.parametrize("positions", [None, [0, -1]])
+def test_prompts_of_several_lengths_give_the_same_in_passes_of_few_rows(positions, padding):
+    found = []
+    for size in (None, 1, 2, 3):
+        net, batch, others = several_lengths(padding=padding, batch_size=size)
+        graph = computation_graph(net, batch, positions=positions)
+        runs = Runs.of(graph, batch, others)
+        edges = residual_edges(graph)
+        found.append((runs.instead, runs.scores([edges[::2], edges[::3]])))
+        assert list(runs.labels(edges[::2])) == [runs.choices[i] for i in found[-1][1][0].argmax(-1)]
+        assert size is None or all(len(rows) <= max(size, 2) for rows, _ in runs.blocks(size))
+        real = runs.stream.tokens(batch)
+        assert_close(found[-1][0][:, real], found[0][0][:, real], **CLOSE)
+        assert_close(found[-1][1], found[0][1], **CLOSE)
+
+
+def test_inputs_of_several_lengths_with_no_mask_do_not_fit_into_several_passes():
+    made, batch, others = several_lengths()
+    net = cm.Network(made.module, encode=lambda b: made.encode(b)["input_ids"], decode=lambda x: x.logits[:, -1].argmax(-1))
+    graph = computation_graph(net, batch)
+    runs = Runs.of(graph, batch, others)
+    net.batch_size = 2
+    with pytest.raises(NetworkError, match="give inputs of one length"):
+        runs.scores([[]])
+    with pytest.raises(NetworkError, match="from 4 to 6 columns in different passes"):
+        Runs.of(graph, batch, others)
 
 
 def test_the_mean_leaves_padding_out():
@@ -336,6 +379,43 @@ def test_inputs_that_do_not_fit_are_named():
         runs.scores([torch.zeros(2, 3, 1)])
 
 
+@pytest.mark.parametrize(
+    ("instead", "told"),
+    [
+        (None, r"instead must be other inputs row by row, Resample\(inputs\), Mean\(inputs\) or Zero\(\); given None"),
+        ("zero", "given 'zero'"),
+        (cm.Zero, "given <class"),
+        (cm.OptimalAblation(), "given OptimalAbl"),
+        (cm.Mean(None), r"instead must be Mean\(inputs\), of a batch; given Mean\(None\)"),
+        (cm.Resample("x"), r"instead must be Resample\(inputs\), of a batch; given Resample\('x'\)"),
+    ],
+)
+def test_what_edges_cannot_carry_instead_is_told(instead, told):
+    with pytest.raises(NetworkError, match=told):
+        Runs.of(GRAPH, nets.BASE, instead)
+
+
+@pytest.mark.parametrize("inputs", [[1, 2], None, 5, np.arange(3)])
+def test_inputs_are_a_mapping(inputs):
+    with pytest.raises(NetworkError, match="inputs are a mapping from each input to a value, or to an array of values; given"):
+        Runs.of(GRAPH, inputs, nets.OTHER)
+
+
+@pytest.mark.parametrize("keeps", [None, 3, "input->m0", cm.Circuit(GRAPH, EDGES)])
+def test_what_is_no_list_of_circuits_is_told(keeps):
+    with pytest.raises(NetworkError, match="what is run is a list of circuits, or of lists of edges or nodes; given"):
+        Runs.of(GRAPH, nets.BASE, nets.OTHER).scores(keeps)
+
+
+@pytest.mark.parametrize("share", [5.0, -0.1, np.nan, 1j])
+def test_a_mask_keeps_shares_between_nothing_and_all(share):
+    runs = Runs.of(GRAPH, nets.BASE, nets.OTHER)
+    mask = runs.mask(EDGES).to(torch.tensor(share).dtype)
+    mask[runs.index["m0", "logits"]] = share
+    with pytest.raises(NetworkError, match="numbers between 0 and 1"):
+        runs.scores([runs.mask([]), mask])
+
+
 def test_positions_that_are_one_are_told():
     graph = computation_graph(nets.hooked(), nets.BASE, positions=[0, -5])
     with pytest.raises(NetworkError, match="the positions 0 and -5 are the same in row 0"):
@@ -376,8 +456,12 @@ def test_nan_is_told_with_its_row_and_with_what_makes_it(size):
     keeps = [residual_edges(graph), [("p1", "logits")]]
     assert runs.take(np.array([0, 1, 2])).scores(keeps)[:, 2, 1].tolist() == [-np.inf] * 2  # is no choice, and a number
     for run in (runs.scores, lambda keeps: runs.labels(keeps[-1])):
-        with pytest.raises(NetworkError, match="in row 3 the output is NaN, which is made by what edges carry in place"):
+        with pytest.raises(
+            NetworkError, match=r"in row 3 the output is NaN, .* of the 5 that are run here is {'x0': 7.0, 'x1': 3.0}"
+        ):
             run(keeps)
+    with pytest.raises(NetworkError, match=r"in row 1 the .*\(row 1 of the 2 that are run here is {'x0': 7.0, 'x1': 3.0}\)"):
+        runs.take(np.array([1, 3])).scores(keeps)
     own = Runs.of(graph, {**x, "x0": np.array([4.0, 5.0, 1.0, 7.0, -9.0])}, x)
     for run in (own.scores, lambda keeps: own.labels(keeps[0])):
         with pytest.raises(NetworkError, match="in row 4 the network itself, with nothing left out, gives NaN"):

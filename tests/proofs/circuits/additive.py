@@ -46,7 +46,7 @@ def decode(scores):
     return np.array(["no", "yes"])[scores.argmax(-1).numpy()]
 
 
-def graph(weights, made=Additive):
+def graph(weights, made=Additive, *, decode=decode):
     """Nodes p0, p1, …, each of which `logits` reads along one edge."""
     network = cm.Network(made(weights), encode=encode, decode=decode)
     writes = [Writes((f"p{i}",), Tap(f"parts.{i}")) for i in range(len(weights))]

@@ -133,6 +133,9 @@ def test_what_makes_no_curve_is_told():
         faithfulness_curve([edges(0, 1), edges(0, 2)], *given)
     with pytest.raises(ClaimError, match="draws must be a whole number of at least 1; given 0"):
         faithfulness_curve(NESTED, *given, draws=0)
+    with pytest.raises(ClaimError, match="draws must be at least 200 for bounds at 0.99; given 199"):
+        faithfulness_curve(NESTED, *given, draws=199)
+    assert faithfulness_curve(NESTED, *given, draws=20, confidence=0.9).draws == 20
     with pytest.raises(ClaimError, match=r"must be a list of circuits, of different sizes; given Circuit\(1 of 10 edges"):
         faithfulness_curve(Circuit(GRAPH, edges(0)), *given)
     with pytest.raises(ClaimError, match=r"(?s)another computation graph.*confidence must be.*draws must be"):

@@ -11,7 +11,8 @@ from commute.models.circuits.graph import computation_graph, residual_edges
 from commute.models.circuits.runs import Runs
 from commute.proofs.circuits.equivalence import equivalence_test
 from commute.proofs.circuits.independence import _factor, _hsic, independence_test
-from commute.proofs.circuits.inflating import _inflated, _path, minimality_test
+from commute.proofs.circuits.inflating import _inflated, minimality_test
+from commute.proofs.circuits.random_circuits import Paths
 from tests.models import families
 from tests.proofs.circuits.additive import edges, graph, measured
 
@@ -178,7 +179,7 @@ def test_inflated_circuits_add_a_path_and_lose_one_new_edge():
     runs = Runs.of(whole, x, {k: v[::-1].copy() for k, v in x.items()})
     drawn = np.random.default_rng(0)
     for _ in range(50):
-        path = _path(circuit, drawn)
+        path = Paths.of(whole).drawn(drawn)
         assert [u for u, _ in path[1:]] == [v for _, v in path[:-1]]
         assert (path[0][0], path[-1][1]) == ("input", "logits")
         assert all(whole.has_edge(*edge) for edge in path)

@@ -147,6 +147,30 @@ def test_minimality_of_rates_is_mcnemars_exact_test():
     assert found.effects[0].effect.value == pytest.approx((gone - won) / 80)
 
 
+def test_edges_that_are_tested_are_named_as_those_of_a_circuit_are():
+    given = CIRCUIT, *measured(GRAPH, *inputs(20))
+    (alone,) = minimality(*given, edges=["p1->logits"]).effects
+    assert alone == replace(minimality(*given).effects[1], corrected=alone.p_value)
+    assert minimality(*given, edges=iter(edges(1))).effects == (alone,)
+
+
+@pytest.mark.parametrize(
+    ("tested", "told"),
+    [
+        (3, "edges must be a list of the circuit's, as pairs of nodes or 'm0->logits'; given 3"),
+        (CIRCUIT, r"edges must be a list of the circuit's.*; given Circuit\(2 of 4 edges"),
+        ("p0->logits", "edges must be a list of the circuit's.*; given 'p0->logits'"),
+        ({("p0", "logits"): 1.0}, "edges must be a list of the circuit's"),
+        (["p0", "logits"], "(?s)2 problems.*given the node 'p0'.*given the node 'logits'"),
+        (edges(0, 3), "the edge p3->logits is not one of the circuit's 2"),
+        ([], "there are none; None tests all of the circuit's"),
+    ],
+)
+def test_what_names_no_edges_to_test_is_told(tested, told):
+    with pytest.raises(ClaimError, match=told):
+        minimality(CIRCUIT, *measured(GRAPH, *inputs(5)), edges=tested)
+
+
 def test_no_test_is_surer_than_the_rows_allow():
     x, instead = np.ones((4, 4)), np.zeros((4, 4))
     assert [e.p_value for e in minimality(CIRCUIT, *measured(GRAPH, x, instead)).effects] == [1 / 16, 1 / 16]

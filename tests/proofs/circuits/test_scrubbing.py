@@ -586,6 +586,7 @@ def test_edges_inside_a_head_are_refused():
         ({"measure": "loss"}, "no measure 'loss'"),
         ({"seed": -1}, "a seed must be"),
         ({"inputs": {"a": np.array([0, 1])}}, "the input 'b' is missing"),
+        ({"inputs": "a"}, "inputs must be a batch, an array for each input by its name, or None; given 'a'"),
     ],
 )
 def test_wrong_options_are_refused(options, told):
@@ -636,6 +637,16 @@ def test_scores_that_are_no_numbers_are_told():
     assert scrub(model, Circuit(graph, residual_edges(graph)), {}, n=200).scrubbed.value < 1
     with pytest.raises(NetworkError, match=r"in row \d+ the output is NaN, which is made by what edges carry in place"):
         scrub(model, circuit, {}, n=200)
+
+
+def test_a_measure_that_is_not_finite_where_nodes_are_exchanged_is_told():
+    graph, wrong = graph_of([equal(0, LEFT)], one_hot, TWO), []
+    module = graph.graph["stream"].network.module
+    module.end.register_forward_hook(lambda _, __, x: wrong.append(cracked(None, None, x).isnan().any(1)))
+    module.register_forward_hook(lambda _, __, y: torch.where(wrong.pop(), torch.inf, y))
+    model = cm.CausalModel("left", inputs=dict.fromkeys("abcd", SHAPES), mechanisms=[left])
+    with pytest.raises(ClaimError, match=r"in row \d+ the logit difference is -?inf, of which there is no mean"):
+        scrub(model, Circuit(graph, ["input->m0", "m0->logits"]), {}, n=200, measure="logit difference")
 
 
 def test_an_algorithm_with_several_outputs_is_refused():

@@ -2,10 +2,13 @@
 
 import numpy as np
 import pytest
+import torch
 
 import commute as cm
-from commute.errors import NetworkError
+from commute.errors import NetworkError, NoCircuitError
 from commute.models.circuits.circuit import Circuit
+from commute.models.circuits.graph import moved, residual_edges
+from commute.models.circuits.runs import Runs
 from commute.proofs.circuits.random_circuits import random_circuit
 from commute.proofs.circuits.verifying import verify_circuit
 from commute.runs.events import Decided
@@ -186,13 +189,83 @@ def _acts(graph, edges):
 
 def test_a_search_that_finds_nothing_on_shuffled_weights_is_below_the_claim(graph):
     def nothing(other, *, seed):
-        raise NetworkError("no path is among them")
+        raise NoCircuitError("no path is among them")
 
-    verdict = verified(circuit(graph, 0, 1, 2), repeat=nothing)
-    (control,) = (e for e in verdict.controls if e.name == "re-initialised network")
-    assert control.passed
+    assert shuffled(verified(circuit(graph, 0, 1, 2), repeat=nothing)).passed
     with pytest.raises(cm.CommuteError, match="repeat must give a Circuit of the graph"):
         verified(circuit(graph, 0, 1, 2), repeat=lambda other, *, seed: circuit(graph, 0))
+
+
+def test_a_search_that_fails_on_shuffled_weights_or_finds_fewer_edges_is_no_control(graph):
+    def failing(other, *, seed):
+        raise NetworkError("something else is wrong")
+
+    def fewer(other, *, seed):
+        return circuit(other, 5)
+
+    for repeat, why in ((failing, "something else is wrong"), (fewer, "fewer edges than the 3")):
+        verdict = verified(circuit(graph, 0, 1, 2), repeat=repeat, n=2000)
+        assert shuffled(verdict).passed is None
+        assert why in shuffled(verdict).says
+        assert verdict.status == "inconclusive"
+
+
+def shuffled(verdict):
+    return next(e for e in verdict.controls if e.name == "re-initialised network")
+
+
+def test_answers_are_labels_also_of_equal_scores_and_of_choices_with_one_label():
+    """Of a score of 0 it depends on the comparison whether it is "yes"; two choices may be one label."""
+    rows = np.sign(np.random.default_rng(0).standard_normal((400, 2)))
+    decodes = [
+        lambda s: s[:, 1] >= 0,
+        lambda s: s[:, 1] > 0,
+        lambda s: s[:, 1] <= 0,
+        lambda s: np.array(["no", "yes", "yes"])[torch.cat([s, s[:, 1:] * 3 - 2], 1).argmax(-1).numpy()],
+    ]
+    for decode in decodes:
+        graph = additive.graph([2.0, 2.0], decode=decode)
+        runs, made = Runs.of(graph, additive.columns(rows), cm.Zero()), circuit(graph, 0)
+        whole, kept, none = (np.asarray(runs.labels(x)) for x in (residual_edges(graph), made, []))
+        verdict = cm.verify(made, additive.columns(rows), instead=cm.Zero(), controls=2)
+        for name, where in (("changed", none != whole), ("unchanged", none == whole)):
+            if where.any():
+                assert (slices(verdict)[name].count.correct, slices(verdict)[name].count.total) == (
+                    (kept == whole)[where].sum(),
+                    where.sum(),
+                )
+        example = verdict.counterexample
+        assert (example is None) == bool((kept == whole).all())
+        assert example is None or example.expected != example.answered
+
+
+def test_a_network_that_is_not_deterministic_is_an_error(graph):
+    module = Noisy(WEIGHTS)
+    noisy = moved(graph, cm.Network(module, encode=additive.encode, decode=additive.decode))
+    module.noise = 1.0
+    for ask in (lambda: verified(circuit(noisy, *range(6))), lambda: moved(graph, noisy.graph["stream"].network)):
+        with pytest.raises(cm.CommuteError, match="not deterministic"):
+            ask()
+
+
+class Noisy(additive.Additive):
+    noise = 0.0
+
+    def forward(self, x):
+        return super().forward(x) + self.noise * torch.randn(len(x), 2, dtype=torch.float64)
+
+
+def test_weights_that_give_no_numbers_are_shuffled_again():
+    verdict = verified(circuit(additive.graph(WEIGHTS, Rooted), 0, 1, 2), n=400)
+    assert shuffled(verdict).count or shuffled(verdict).warning
+
+
+class Rooted(additive.Additive):
+    """Gives numbers with its own weights, the first of which is positive, and else no numbers."""
+
+    def forward(self, x):
+        first = self.parts[0].weight[1] - 4.5
+        return super().forward(x) + 0 * first.sqrt()
 
 
 def test_a_control_that_cannot_be_measured_leaves_the_claim_open(graph, monkeypatch):
@@ -228,3 +301,6 @@ def test_what_does_not_fit_is_told_at_once(graph):
     assert "instead must be None" in str(raised.value)
     with pytest.raises(cm.CommuteError, match=r"must be a cm\.Circuit"):
         verify_circuit(graph, MODEL)
+    with pytest.raises(cm.CommuteError, match="3 problems") as raised:
+        verify_circuit(circuit(graph, 0), MODEL, instead=cm.Mean("x"), repeat=lambda graph: graph, on_event=None)
+    assert all(name in str(raised.value) for name in ("Mean('x')", "repeat must be", "on_event must be"))
