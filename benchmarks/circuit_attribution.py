@@ -27,7 +27,7 @@ def attribution() -> list[Figure]:
     network, inputs, others = _gpt2()
     graph = computation_graph(network, inputs)
     answers = torch.arange(PAIRS) % 2
-    behaviour = Behaviour("logit difference", graph, inputs, torch.zeros(PAIRS, 2), answers, 1 - answers)
+    behaviour = Behaviour("logit difference", graph, inputs, torch.zeros(PAIRS, 2), answers, 1 - answers, torch.arange(2))
     method = EdgeAttribution(steps=STEPS)
     passes, ours = _least(
         [lambda: _passes(network, inputs, answers), lambda: method.scores(Runs.of(graph, inputs, others), behaviour)]
