@@ -74,7 +74,7 @@ def test_the_readmes_verdicts_run(capsys):
 
 def test_the_readmes_models_run(capsys):
     """The lines about causal models by themselves say what they print."""
-    program = readme_blocks("python")[8]
+    program = readme_blocks("python")[9]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
@@ -139,18 +139,23 @@ def test_the_readmes_proof_is_one(capsys, tmp_path, monkeypatch):
 
 @pytest.mark.slow
 def test_the_readmes_circuit_is_found_and_judged(capsys):
-    exec(compile(readme_blocks("python")[5], "README.md", "exec"), {})
+    names: dict[str, object] = {}
+    exec(compile(readme_blocks("python")[5], "README.md", "exec"), names)
     assert capsys.readouterr().out == "holds\nrefuted\n"
+    exec(compile(readme_blocks("python")[6], "README.md", "exec"), names)
+    kept, minimal = capsys.readouterr().out.splitlines()
+    assert re.match(r"8 of 81 edges keep (0.9|1.0)\d\d .* of the logit difference on 500 rows", kept)
+    assert "edges are each shown to raise the logit difference on 500 rows" in minimal
 
 
 def test_the_readmes_graph_of_a_module_is_what_it_says(capsys):
-    program = readme_blocks("python")[7]
+    program = readme_blocks("python")[8]
     exec(compile(program, "README.md", "exec"), {})
     assert capsys.readouterr().out.splitlines() == re.findall(r"print\(.*# (.*)", program)
 
 
 def test_the_readmes_known_circuit_is_proved_and_scrubbed(capsys, tmp_path, monkeypatch):
     monkeypatch.chdir(tmp_path)
-    exec(compile(readme_blocks("python")[6], "README.md", "exec"), {})
+    exec(compile(readme_blocks("python")[7], "README.md", "exec"), {})
     assert capsys.readouterr().out == "Circuit(7 of 26 edges, 8 nodes)\n1\n1.000 [0.995, 1.000]\n"
     assert len((tmp_path / "circuit.txt").read_text().split()) == 7

@@ -46,7 +46,8 @@ def prove(
 ) -> Certificate:
     """Bounds on interchange intervention accuracy over every base and every source, proved.
 
-    Given a `Circuit` and a model of its inputs, bounds on the share of answers that stay with it: see `prove_circuit`.
+    Given a `Circuit` and a model of its inputs, bounds on the share of answers that stay with it: see
+    `cm.circuits.prove_circuit`.
 
     The network after an interchange is turned into a program, of which what depends on one input is computed once an input. Pairs
     are decided by bounds that hold for the stored weights and for every way of rounding them, on ever smaller sets of bases and

@@ -39,7 +39,7 @@ def verify(
 ) -> Verdict:
     """Whether the network runs the algorithm under the alignment, judged on fresh independent pairs.
 
-    Given a `Circuit` and its inputs in their place, whether the circuit is sufficient: see `verify_circuit`.
+    Given a `Circuit` and its inputs in their place, whether the circuit is sufficient: see `cm.circuits.verify_circuit`.
 
     The claim is that every slice has an interchange intervention accuracy of `at_least`: every set of variables, pairs whose
     interchange changes the answer and pairs where it does not, every transition of a variable's value, aligned variables below an

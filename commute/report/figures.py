@@ -53,7 +53,7 @@ def circuit_svg(edges: Sequence[KeptEdge]) -> str:
     """The circuit in layers, an edge the thicker the more answers change without it."""
     with _figure(*size_of(pairs := [(e.start, e.end) for e in edges])) as (figure, svg):
         draw(pairs, {(e.start, e.end): e.effect for e in edges if e.effect is not None}, figure.add_axes((0, 0, 1, 1)))
-    return svg.getvalue()
+    return svg.getvalue().replace("#ffffff", "var(--page)")  # of the boxes around nodes, on a dark page, too
 
 
 def curve_svg(curve: Sequence[FittedDims], at_least: float) -> str:

@@ -36,7 +36,10 @@ class SearchMethod(Protocol):
 
 @dataclass(frozen=True)
 class EdgeAttribution:
-    """Edge attribution patching (2310.10348), with integrated gradients (EAP-IG, 2403.17806); see `attributions`.
+    """Edge attribution patching (2310.10348), with integrated gradients (EAP-IG, 2403.17806).
+
+    Without an edge from u, which adds z_u or instead z'_u, to v about (z_u - z'_u) · dM/dz_v is lost, with the mean of the
+    gradients of the measure M at `steps` points on the way from z' to z.
 
     Attributes:
         steps: gradients along the path, whose mean counts; 1 is plain attribution, by the gradient where nothing is left out.
@@ -58,7 +61,9 @@ class EdgeAttribution:
 
 @dataclass(frozen=True)
 class NodeAttribution:
-    """Attribution patching of nodes: the effect of all that a node adds, by gradients. An edge scores as the weaker of its ends.
+    """Attribution patching of nodes (2310.10348): the effect of all that one adds, by gradients.
+
+    An edge scores as the weaker of its ends.
 
     Attributes:
         steps: as of `EdgeAttribution`.
@@ -92,7 +97,7 @@ class EdgePatching:
 
 @dataclass(frozen=True)
 class NodePatching:
-    """Exact patching of nodes: all that one adds is left out at once. An edge scores as the weaker of its ends."""
+    """Exact patching of nodes (2202.05262): all that one adds is left out at once. An edge scores as the weaker of its ends."""
 
     def scores(self, runs: Runs, behaviour: Behaviour) -> Tensor:
         """See `SearchMethod`."""

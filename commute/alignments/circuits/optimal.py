@@ -25,7 +25,7 @@ if TYPE_CHECKING:
 
 @dataclass(frozen=True)
 class OptimalAblation:
-    """On edges that are left out flows a constant vector for each node, the same at all positions.
+    """On edges that are left out flows a constant vector for each node, the same at all positions (2409.09951).
 
     The constants start at the means and are trained together by Adam, so that the network's choices diverge least from those of
     the whole network where a random part of the nodes is replaced, from none to all of them, other ones for each input.

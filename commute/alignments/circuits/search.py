@@ -52,11 +52,13 @@ def search_circuit(
         instead: what edges that are left out carry: other inputs row by row, `Resample(inputs)`, `Mean(inputs)`, `Zero()`, or
             `OptimalAblation()`, trained on the inputs searched on. Of a `Resample` or `Mean`, inputs that are among those of one
             part serve that part alone, and all others both. Given row by row they stay with their rows, whatever they are.
-        method: how edges are scored; `EdgeAttribution(steps=5)` by default.
+        method: how edges are scored: `EdgeAttribution(steps=5)` by default, `NodeAttribution`, `EdgePatching`, `NodePatching` or
+            `GreedyPruning`.
         measure: of the behaviour, see `Behaviour`; methods by gradients need one that has them.
         answers: the right label for each input; None is what the whole network says.
         others: the label that each is held against in the logit difference; None is what the network says when nothing is kept.
-        rank: see `CircuitSearch`.
+        rank: which edges are the best: those of the largest `magnitude` of their scores, or of the largest `value`, which leaves
+            out those that work against the behaviour.
         n: inputs to search on; half of them by default.
         sizes: of the circuits judged, in edges; by default ten shares of the edges, from a thousandth to all.
         seeds: whole searches, to see how much chance decides, each on a random part of the same inputs, so that two of them share

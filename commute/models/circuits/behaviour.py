@@ -22,7 +22,7 @@ SMOOTH: tuple[Measure, ...] = ("logit difference", "log probability", "divergenc
 
 @dataclass(frozen=True, eq=False)
 class Behaviour:
-    """A measure of scores, larger where more of the network's behaviour is kept.
+    """A measure of scores, larger where more of the network's behaviour is kept; made by `Behaviour.of(runs, measure)`.
 
     Attributes:
         measure: "logit difference": the score of the answer less that of the other answer; "log probability": that of the
@@ -54,7 +54,8 @@ class Behaviour:
         Args:
             runs: the inputs, and what edges carry that are left out.
             measure: see above.
-            answers: the right choices [batch]; None are the whole network's.
+            answers: the right choices, [batch] of int64, as `runs.readout.choices(labels)` gives them; None are the whole
+                network's.
             others: what the answers are held against; None is what the network chooses when nothing is kept, and where that is
                 the answer its second choice.
         """
@@ -101,8 +102,11 @@ def _equal(first: Batch, second: Batch) -> bool:
 
 def _misfits(name: str, choices: Tensor, whole: Tensor) -> list[str]:
     n, many = whole.shape
+    if not isinstance(choices, Tensor):
+        return [f"{name} must be choices, a tensor [{n}] of int64, such as runs.readout.choices(labels); given {choices!r}"]
     if choices.shape != (n,) or choices.dtype != torch.int64:
-        return [f"{name} must be choices [batch] of int64, here {n}; given {list(choices.shape)} of {choices.dtype}"]
+        given = f"{type(choices).__name__} {list(choices.shape)} of {choices.dtype}"
+        return [f"{name} must be choices, a tensor [{n}] of int64, such as runs.readout.choices(labels); given {given}"]
     if not ((choices >= 0) & (choices < many)).all():
         return [f"{name} must be choices from 0 to {many - 1}; given {int(choices.min())} to {int(choices.max())}"]
     return []

@@ -72,7 +72,7 @@ class Circuit:
         return tuple(edge for edge in residual_edges(self.graph) if edge not in kept)
 
     def plot(self, *, weights: Mapping[Any, float] | None = None, ax: "Axes | None" = None) -> "Axes":
-        """Draw the kept edges in layers with matplotlib; see `draw`.
+        """Draw the kept edges in layers with matplotlib, from what is read first to the output.
 
         Args:
             weights: of edges of the graph, as pairs of nodes or `"m0->logits"`, which are drawn the thicker for it, such as their

@@ -11,10 +11,9 @@ from commute.causal.batches import Batch, rows_of, take
 from commute.errors import NetworkError
 from commute.models.circuits.graph import REST, named, stream_of
 from commute.models.circuits.linking import noised
+from commute.models.circuits.places import columns_of
 from commute.models.circuits.stream import Stream
 from commute.models.decoding import Readout
-from commute.models.positions import frame_of
-from commute.models.sites import Site
 from commute.runs.seeds import stream as seeded
 
 if TYPE_CHECKING:
@@ -57,7 +56,7 @@ def _in_block(stream: Stream, batch: Batch, places: Sequence[Hashable]) -> set[H
         output = stream.visited(batch, {stream.writes[0].tap: seen.append})
         readout = Readout.of(network.decode, output, n)
         whole = readout.scores(output, n)
-        columns = _columns(stream, batch, places, seen[0].shape[1])
+        columns = columns_of(stream, batch, places[:-1], seen[0].shape)
         found = set()
         for p, place in enumerate(places):
 
@@ -69,14 +68,4 @@ def _in_block(stream: Stream, batch: Batch, places: Sequence[Hashable]) -> set[H
             scores = readout.scores(stream.visited(batch, {entry: disturb}), n)
             if bool(((scores - whole).abs() > _SAME * whole.abs().amax()).any()):
                 found.add(place)
-    return found
-
-
-def _columns(stream: Stream, batch: Batch, places: Sequence[Hashable], length: int) -> Tensor:
-    """Which position each column of each row is, [batch, columns]."""
-    frame = frame_of(batch, None, stream.network.encoded(batch), stream.network.positions)
-    found = torch.full((rows_of(batch), length), len(places) - 1)
-    for p, place in enumerate(places[:-1]):
-        columns = torch.as_tensor(frame.columns(Site("the computation graph", place), length)).reshape(-1, 1)
-        found.scatter_(1, columns.expand(len(found), 1), p)
     return found

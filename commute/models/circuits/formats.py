@@ -20,8 +20,8 @@ if TYPE_CHECKING:
 def write_circuit(what: Circuit | Scored, path: str | Path) -> None:
     """Write a circuit, or scores of edges, to a file whose ending says how.
 
-    `.json` and `.pt` are the formats of the MIB circuit track (2504.13151), see `mib`. `.txt` has an edge a line, `u->v`: those
-    of a circuit, or all with a tab and their score after them.
+    `.json` and `.pt` are the formats of the MIB circuit track (2504.13151), which has decoders with hidden layers `m0`, … at all
+    positions at once. `.txt` has an edge a line, `u->v`, of any graph: those of a circuit, or all with a tab and their score.
 
     Raises:
         NetworkError: for other endings, for folders that are not there, for what is neither a circuit nor scores, and for what a

@@ -1,10 +1,11 @@
 """Computation graphs: which node of a network reads what which other writes."""
 
-from collections.abc import Hashable, Iterable, Sequence
+from collections.abc import Callable, Hashable, Iterable, Sequence
 from typing import Any
 
 import networkx as nx
 import numpy as np
+import torch
 
 from commute.causal.batches import rows_of, take
 from commute.causal.interventions import Setting
@@ -12,6 +13,7 @@ from commute.errors import NetworkError
 from commute.models.circuits.closing import check_closed
 from commute.models.circuits.layouts import ports
 from commute.models.circuits.linking import linked
+from commute.models.circuits.places import columns_of
 from commute.models.circuits.ports import Reads, Writes
 from commute.models.circuits.stream import Stream, inside
 from commute.models.network import Network
@@ -29,8 +31,8 @@ def computation_graph(
     *,
     neurons: bool = False,
     positions: Sequence[int | str] | None = None,
-    writes: Sequence[Writes] | None = None,
-    reads: Sequence[Reads] | None = None,
+    writes: Sequence[Writes] | Callable[[Network], Sequence[Writes]] | None = None,
+    reads: Sequence[Reads] | Callable[[Network], Sequence[Reads]] | None = None,
 ) -> "nx.DiGraph[str]":
     """The nodes of a network and the residual edges between them, as a directed graph in the order of computation.
 
@@ -48,18 +50,20 @@ def computation_graph(
         neurons: whether each neuron of a hidden layer is a node.
         positions: numbers or named positions; each node is then one for each of them (`m0[-1]`), and one for the rest (`m0[*]`).
             None is one node for all positions.
-        writes: of a network of another kind what nodes add to its stream, in the order in which they run.
-        reads: what nodes read of it, in that order; the last is what the answer is read of. With positions, a node that reads
-            under its own name, without a port, is one that works position by position, and what is read as `<q>`, a query, acts
-            at its own position alone.
+        writes: of a network of another kind what nodes add to its stream, in the order in which they run; or a function of a
+            network that gives this. Where they hold weights, only functions let the graph be made of another network too, as the
+            control of a verdict needs it.
+        reads: what nodes read of it, in that order, or a function likewise; the last is what the answer is read of. With
+            positions, a node that reads under its own name, without a port, is one that works position by position, and what is
+            read as `<q>`, a query, acts at its own position alone.
 
     Returns:
         The graph. `graph["stream"]` is the `Stream` that runs it, `graph["positions"]` the positions.
 
     Raises:
         NetworkError: when the network is not deterministic, its layers are not known, or what is read is not the sum of what
-            was written, and when something reaches the output along no edge: with no edge kept, a circuit gives what the
-            network gives for the other inputs.
+            was written, when positions are not there or the same, and when something reaches the output along no edge: with
+            no edge kept, a circuit gives what the network gives for the other inputs.
     """
     if not isinstance(network, Network):
         raise NetworkError(f"a graph is of a network, cm.Network(module, encode=…, decode=…); given {type(network).__name__}")
@@ -67,28 +71,38 @@ def computation_graph(
     batch = take(every, np.arange(min(_FEW, rows_of(every))))
     if (writes is None) != (reads is None):
         raise NetworkError("writes and reads are given together; given one of them")
-    made: dict[str, Any] = {"inputs": batch, "neurons": neurons}
     if writes is None or reads is None:
         writes, reads = ports(network, batch, neurons=neurons, positions=positions is not None)
+        again: dict[str, Any] | None = {"neurons": neurons}
     elif neurons:
         raise NetworkError("with writes and reads, neurons are nodes of these; leave out neurons=True")
     else:
-        writes, reads = _listed("writes", writes), _listed("reads", reads)
-        made |= {"writes": writes, "reads": reads}
+        writes, reads, again = _by_hand(network, writes, reads)
     network.check_deterministic(batch)
     stream = linked(network, writes, reads, batch)
     check_closed(stream, every)
     graph = graph_of(stream, positions)
-    weights = any(w.weight is not None for w in writes) or any(r.weight is not None for r in reads)  # may be this network's
+    if positions is not None:
+        with torch.no_grad():
+            columns_of(stream, batch, positions, stream.written(batch).shape[1:])
     graph.graph["inputs"] = every
-    graph.graph["made"] = None if "writes" in made and weights else made
+    graph.graph["made"] = None if again is None else {"inputs": batch, **again}
     return graph
 
 
-def _listed(name: str, given: Any) -> tuple[Any, ...]:
-    if not isinstance(given, Iterable):
-        raise NetworkError(f"{name} are a list of cm.{name.title()}; given {given!r}")
-    return tuple(given)
+def _by_hand(network: Network, writes: Any, reads: Any) -> tuple[Sequence[Writes], Sequence[Reads], dict[str, Any] | None]:
+    """Ports that are given, and how those of another network are; None where they hold this one's weights."""
+    found = {"writes": _listed("writes", writes, network), "reads": _listed("reads", reads, network)}
+    weights = any(getattr(port, "weight", None) is not None for listed in found.values() for port in listed)
+    again = {"writes": writes, "reads": reads} if callable(writes) and callable(reads) else None if weights else found
+    return found["writes"], found["reads"], again
+
+
+def _listed(name: str, given: Any, network: Network) -> tuple[Any, ...]:
+    listed = given(network) if callable(given) else given
+    if not isinstance(listed, Iterable):
+        raise NetworkError(f"{name} are a list of cm.{name.title()}, or a function of a network that gives one; given {listed!r}")
+    return tuple(listed)
 
 
 def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
@@ -103,8 +117,8 @@ def moved(graph: "nx.DiGraph[str]", network: Network) -> "nx.DiGraph[str]":
     made = graph.graph.get("made")
     if made is None:
         raise NetworkError(
-            "the graph was made from writes and reads with weights of one network; make that of the other with "
-            "computation_graph(network, inputs, writes=…, reads=…)"
+            "the graph was made from writes and reads with weights of one network; give computation_graph functions of a network "
+            "as writes= and reads= that make them"
         )
     found = computation_graph(network, **made, positions=graph.graph["positions"])
     found.graph["inputs"] = graph.graph["inputs"]

@@ -17,11 +17,10 @@ from commute.models.calls import tensors_of
 from commute.models.circuits.circuit import Circuit, edges_of
 from commute.models.circuits.graph import REST, Edge, named, stream_of
 from commute.models.circuits.instead import Instead, carried, lengths_of
+from commute.models.circuits.places import columns_of
 from commute.models.circuits.stream import Stream
 from commute.models.decoding import Readout
-from commute.models.positions import frame_of
 from commute.models.rows import Labels, at, batched, joined, with_longest
-from commute.models.sites import Site
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -31,7 +30,7 @@ Keeping = Circuit | Iterable[Any]  # a circuit, or edges or nodes, which need no
 
 @dataclass(frozen=True, eq=False)
 class Runs:
-    """Inputs, and what edges that are left out carry for each.
+    """Inputs, and what edges that are left out carry for each; made by `Runs.of(graph, inputs, instead)`.
 
     Attributes:
         graph: the computation graph.
@@ -242,21 +241,6 @@ class Runs:
         """Which of the graph's positions each column of each row of a batch is, [batch, columns] of int64.
 
         Raises:
-            NetworkError: when the network's values have no positions.
+            NetworkError: as of `columns_of`.
         """
-        network, ndim = self.stream.network, self.instead.ndim
-        if ndim != 4:  # noqa: PLR2004  # [writers, batch, position, width]
-            raise NetworkError(
-                f"the graph tells positions apart, but what its nodes write has {ndim - 1} axes, not [batch, position, width]; "
-                "make the graph without positions="
-            )
-        frame = frame_of(batch, None, network.encoded(batch), network.positions)
-        found = torch.full((rows_of(batch), self.instead.shape[2]), len(self.places) - 1)
-        for i, place in enumerate(self.places[:-1]):
-            columns = torch.as_tensor(frame.columns(Site("the computation graph", place), found.shape[1])).reshape(-1, 1)
-            taken = found.gather(1, columns.expand(len(found), 1)) < len(self.places) - 1
-            for row in taken.flatten().nonzero()[:1].flatten().tolist():
-                other = self.places[int(found[row, columns.expand(len(found), 1)[row]])]
-                raise NetworkError(f"the positions {other!r} and {place!r} are the same in row {row}; give each position once")
-            found.scatter_(1, columns.expand(len(found), 1), i)
-        return found
+        return columns_of(self.stream, batch, self.places[:-1], self.instead.shape[1:])

@@ -39,7 +39,9 @@ def known_circuit(organism: Organism) -> Circuit:
     to it, block by block. Distractors, noise and dead copies are left out. Copies that are read are in it, though no exchange of
     one edge alone shows that where a backup stands in.
 
-    The graph runs a copy of the network in which what blocks write is filled up with zeros to one width, as a stream has one.
+    The graph runs a copy of the network in which what blocks write is filled up with zeros to one width, as a stream has one. It
+    is of these weights alone, so `cm.verify` cannot hold a claim against shuffled ones: it refutes false circuits, and leaves
+    true ones open, which `cm.prove` proves.
 
     Raises:
         NetworkError: for an organism that was not compiled, and one whose answer is constant.

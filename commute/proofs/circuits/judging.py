@@ -155,7 +155,7 @@ def _open(shares: Sequence[Evidence]) -> list[str]:
 def _uncontrolled(controls: Sequence[Evidence]) -> list[str]:
     found = []
     for e in controls:
-        if e.passed is False:
+        if e.passed is False and e.count and e.count.total:
             found.append(f"{e.title}: this control may reach the claim (up to {e.upper:.4f}, {e.count}), so it says too little")
         elif e.warning:
             found.append(f"{e.title}: {e.says}; without this control no claim holds")

@@ -116,7 +116,7 @@ def test_the_rows_of_a_behaviour_can_be_taken():
 def test_choices_that_there_are_not_are_told():
     with pytest.raises(NetworkError, match="no measure 'logit diff'; did you mean 'logit difference'"):
         Behaviour.of(RUNS, "logit diff")
-    with pytest.raises(NetworkError, match=r"answers must be choices \[batch\] of int64, here 5; given \[3\]"):
+    with pytest.raises(NetworkError, match=r"answers must be choices, a tensor \[5\] of int64, .*; given Tensor \[3\]"):
         Behaviour.of(RUNS, answers=torch.tensor([1, 2, 3]))
     with pytest.raises(NetworkError, match="others must be choices from 0 to 10; given 0 to 11"):
         Behaviour.of(RUNS, others=torch.tensor([0, 11, 2, 3, 4]))

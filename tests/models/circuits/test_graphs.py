@@ -316,27 +316,37 @@ class Named(Adding):
         return self.head(torch.tanh(x))
 
 
-def by_hand(**options):
-    module = Named()
+def by_hand(module=None, ports=None, **options):
+    module = module or Named()
     net = cm.Network(module, encode=lambda b: VALUES[torch.from_numpy(b["i"])], decode=lambda x: x.argmax(-1))
-    neurons = tuple(f"n{i}" for i in range(5))
-    writes = [
+    writes, reads = ports or (writes_of(net), reads_of(net))
+    return net, computation_graph(net, ROWS, writes=writes, reads=reads, **options)
+
+
+NEURONS = tuple(f"n{i}" for i in range(5))
+
+
+def writes_of(net):
+    return [
         cm.Writes(("start",), Tap("embed")),
-        cm.Writes(neurons, Tap("last", input=True), module.last.weight.detach().T[:, None]),
+        cm.Writes(NEURONS, Tap("last", input=True), net.module.last.weight.detach().T[:, None]),
         cm.Writes(("map",), Tap("added")),
     ]
-    reads = [
+
+
+def reads_of(net):
+    first = net.module.first
+    return [
         cm.Reads(
-            neurons,
+            NEURONS,
             Tap("first", input=True),
             tap=Tap("first"),
-            weight=module.first.weight.detach()[..., None],
-            bias=module.first.bias.detach()[:, None],
+            weight=first.weight.detach()[..., None],
+            bias=first.bias.detach()[:, None],
         ),
         cm.Reads(("map",), Tap("map", input=True)),
         cm.Reads(("end",), Tap("total")),
     ]
-    return net, computation_graph(net, ROWS, writes=writes, reads=reads, **options)
 
 
 @torch.no_grad()
@@ -372,9 +382,8 @@ def test_a_graph_made_by_hand_is_patched_as_by_its_formula(data):
 
 
 def test_a_graph_made_by_hand_has_no_positions_to_tell_apart():
-    _, graph = by_hand(positions=[0])
     with pytest.raises(NetworkError, match="without positions="):
-        Runs.of(graph, ROWS, ELSE).scores([[]])
+        by_hand(positions=[0])
 
 
 # Weights that change, and other networks.
@@ -415,8 +424,19 @@ def test_a_graph_is_not_moved_to_another_architecture():
     with pytest.raises(NetworkError, match=r"110 edges and that of .* has 82; .* is in one of them alone"):
         moved(graph, nets.decoder("llama"))
     _, own = by_hand()
-    with pytest.raises(NetworkError, match="writes=…, reads=…"):
+    with pytest.raises(NetworkError, match="give computation_graph functions of a network as writes= and reads="):
         moved(own, nets.hooked())
+
+
+def test_ports_that_are_functions_of_a_network_are_made_of_the_other():
+    _, graph = by_hand(ports=(writes_of, reads_of))
+    other = Named()
+    with torch.no_grad():
+        for weight in other.parameters():
+            weight.add_(0.1 * torch.randn(weight.shape, generator=torch.Generator().manual_seed(1)))
+    found = Runs.of(moved(graph, by_hand(other)[0]), ROWS, ELSE)
+    keep = residual_edges(graph)[::2]
+    assert_close(found.scores([keep])[0], by_formula(other, lambda w, r: (w, r) in keep), **CLOSE)
 
 
 # What is not taken.
@@ -570,8 +590,8 @@ def test_ports_may_be_given_by_a_generator_but_not_as_one():
     net, writes, reads = parts_by_hand()
     graph = computation_graph(net, ROWS, writes=(w for w in writes), reads=(r for r in reads))
     assert list(graph.edges) == list(by_hand()[1].edges)
-    refused("writes are a list of cm.Writes; given Writes", writes[0], reads)
-    refused("reads are a list of cm.Reads; given 3", writes, 3)
+    refused("writes are a list of cm.Writes, or a function of a network that gives one; given Writes", writes[0], reads)
+    refused("reads are a list of cm.Reads, or a function of a network that gives one; given 3", writes, 3)
 
 
 def test_a_graph_is_of_a_network():
@@ -615,9 +635,9 @@ def test_positions_must_differ():
     for positions in ([], [0, 0], [1, "1"], ["*"], 5, [None], [True], [1.5]):
         with pytest.raises(NetworkError, match="positions must be different numbers or names"):
             computation_graph(nets.hooked(), nets.BASE, positions=positions)
-    graph = computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=["subject"])
-    with pytest.raises(NetworkError, match="subject"):
-        Runs.of(graph, nets.PROMPTS, nets.OTHERS).scores([[]])
+    for positions, why in ((["subject"], "subject"), ([99], "position 99"), ([0, -5], "0 and -5 are the same in row 0")):
+        with pytest.raises(NetworkError, match=why):
+            computation_graph(nets.decoder("gpt2"), nets.PROMPTS, positions=positions)
 
 
 def test_a_module_without_layers_is_told():

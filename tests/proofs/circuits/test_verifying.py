@@ -91,6 +91,7 @@ def test_nothing_can_be_told_where_nothing_changes():
     verdict = cm.verify(circuit(graph, 1), always, n=400, controls=2)
     assert verdict.status == "inconclusive"
     assert any("told from none" in reason for reason in verdict.reasons)
+    assert not any("0 of 0" in reason for reason in verdict.reasons)
 
 
 def test_edges_that_matter_and_what_is_left_are_told(graph):
@@ -289,6 +290,10 @@ def test_a_verdict_is_kept_and_shown(graph, tmp_path):
     verdict.to_html(tmp_path / "page.html")
     page = (tmp_path / "page.html").read_text()
     assert "The circuit" in page
+    effects = {e.start: e.effect for e in verdict.circuit}
+    assert f'<td>p0 → logits</td><td class="number">{effects["p0"]:.4f}</td>' in page
+    assert "2 of 2 edges were left out alone." in page
+    assert "var(--page)" in page.partition("The circuit")[2]
     assert "The algorithm" not in page
 
 
