@@ -1,6 +1,6 @@
 """Rows of batches: single settings, repeated inputs, and labels put together."""
 
-from collections.abc import Sequence
+from collections.abc import Iterator, Sequence
 from reprlib import repr as short
 from typing import Any
 
@@ -59,6 +59,19 @@ def spread(batch: Batch, most: int) -> Column:
     first = np.sort(looked_at[kinds_of({v: x[looked_at] for v, x in batch.items()})[0]])
     places: Column = first[np.linspace(0, len(first) - 1, min(most, len(first))).astype(int)]
     return places
+
+
+def blocks_of(lengths: Column, size: int) -> Iterator[tuple[Column, int]]:
+    """The rows of one pass after the other, and how many of them are its own: one that is as long as any may follow them.
+
+    Passes have at most `size` rows, and two where it is 1 and lengths differ.
+    """
+    n = len(lengths)
+    if size < n:
+        size = max(1, size - int(lengths.min() < lengths.max()))
+    for start in range(0, n, size):
+        rows = np.arange(start, min(start + size, n))
+        yield with_longest(rows, lengths), len(rows)
 
 
 def with_longest(rows: Column, lengths: Column) -> Column:

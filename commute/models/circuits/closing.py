@@ -9,7 +9,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from commute.causal.batches import Batch, rows_of, take
+from commute.causal.batches import Batch, Column, rows_of, take
 from commute.errors import NetworkError
 from commute.models.circuits.linking import noised
 from commute.models.circuits.ports import Reads, Writes
@@ -21,8 +21,9 @@ from commute.models.sites import Tap
 from commute.runs.seeds import stream as seeded
 
 _MOST, _LEAST = 4, 2  # inputs that are run
+_LOOKED_AT = 64  # inputs that these are chosen among
 _SAME = 1e-3  # of the largest change of a number of the stream, what other kernels than the network's may explain
-_ROUNDINGS = 32  # of the number itself, one for each of many layers that add to it
+_ROUNDINGS = 32  # of all that is added to it, one for each of many layers
 
 
 def check_closed(stream: Stream, inputs: Batch) -> None:
@@ -39,7 +40,7 @@ def check_closed(stream: Stream, inputs: Batch) -> None:
         NetworkError: naming what is read and where.
     """
     n = min(rows_of(inputs), max(_LEAST, min(stream.network.batch_size or _MOST, _MOST)))
-    batch = take(inputs, np.arange(n))
+    batch = take(inputs, _alike(stream, inputs)[:n])
     turned = _turned(stream.tokens(batch), n)
     others, last = take(batch, turned.numpy()), set(stream.reads[-1].nodes)
     ends = [r for r in stream.reads if not last.isdisjoint(r.nodes)]
@@ -72,6 +73,13 @@ def _spread(read: Reads, moved: Reads) -> str:
         f"{moved.entry}, past all that is written, as where a block adds its own input to what it makes of it; read at the "
         "first module inside the block, or give as tap= what that node alone makes of the stream"
     )
+
+
+def _alike(stream: Stream, inputs: Batch) -> Column:
+    """The first inputs, those first that have their tokens in the same columns as most, [some] of int64."""
+    first = np.arange(min(rows_of(inputs), _LOOKED_AT))
+    mask = stream.tokens(take(inputs, first))
+    return first if mask is None else (mask[:, None] != mask).any(-1).sum(1).argsort(stable=True).numpy()
 
 
 def _turned(mask: Tensor | None, n: int) -> Tensor:
@@ -164,8 +172,10 @@ def _explained(stream: Stream, read: Reads, one: _Pass, other: _Pass, turned: Te
     starts = np.cumsum([0, *(len(w.nodes) for w in stream.writes)])
     groups = [i for i in range(len(stream.writes)) if row[starts[i]]]
     rows = slice(None) if turned is None else turned
-    made = sum(other.written[i][rows].cpu().double() - one.written[i].cpu().double() for i in groups)
+    before, after = (torch.stack([p.written[i].cpu().double() for i in groups]) for p in (one, other))
+    after = after[:, rows]
+    made, size = (after - before).sum(0), torch.maximum(before.abs(), after.abs()).sum(0)  # what is added may cancel out
     x, y = one.streams[read.entry].cpu(), other.streams[read.entry][rows].cpu()
-    change, size = y.double() - x.double(), torch.maximum(x.abs(), y.abs()).double()
+    change = y.double() - x.double()
     room = torch.maximum(_ROUNDINGS * torch.finfo(x.dtype).eps * size, _SAME * change.abs()).flatten(0, -2).amax(0)
     return not bool(((made - change).abs() > room).any())

@@ -12,7 +12,7 @@ from commute.causal.interventions import Setting
 from commute.errors import NetworkError, check
 from commute.models.ablations import Mean, Resample, Zero
 from commute.models.circuits.stream import Stream
-from commute.models.rows import batched, with_longest
+from commute.models.rows import batched, blocks_of
 from commute.runs.seeds import stream as seeded
 
 Instead = Setting | Resample | Mean | Zero  # other inputs row by row, or drawn from some, or the mean over some, or nothing
@@ -53,13 +53,10 @@ def lengths_of(stream: Stream, batch: Batch) -> Column:
 
 def _written(stream: Stream, batch: Batch) -> Tensor:
     """What each writer adds for inputs, [writers, batch, …, width], in passes of as many rows as there is room for."""
-    blocks = [np.arange(rows_of(batch))[block] for block in stream.network.blocks(batch)]
-    filled = blocks
-    if len(blocks) > 1:
-        lengths = lengths_of(stream, batch)
-        filled = [with_longest(rows, lengths) for rows in blocks]
+    n, first = rows_of(batch), next(iter(stream.network.blocks(batch)))
+    lengths = np.ones(n) if first.stop >= n else lengths_of(stream, batch)
     with torch.no_grad():
-        parts = [stream.written(take(batch, more))[:, : len(rows)] for rows, more in zip(blocks, filled, strict=True)]
+        parts = [stream.written(take(batch, rows))[:, :own] for rows, own in blocks_of(lengths, first.stop)]
     columns = sorted({x.shape[2] for x in parts})
     if len(columns) > 1:
         raise NetworkError(

@@ -80,7 +80,7 @@ def _midway(runs: Runs, behaviour: Behaviour, places: Sequence[Place]) -> Tensor
                 chosen = [order[edge] for edge in edges]
                 found[torch.tensor(chosen)[:, None], rows] = here(scores).to(found)
                 if not int(rows[0]):
-                    compared[edges[-1][0]] = chosen[-1], scores[-1, :_FEW]
+                    compared |= {edge[0]: (place, own[:_FEW]) for edge, place, own in zip(edges, chosen, scores, strict=True)}
     key = engine.traces, frozenset(tap for group in groups for tap in group.taps), "edges"
     if key not in network.confirmed:
         few = runs.take(np.array([*range(min(_FEW, n, size)), runs.longest]))  # the longest, so that all are filled up as much

@@ -51,7 +51,7 @@ class Writes:
         """Each node's part of the value, [*places, node, part]; without weights [*places, width]."""
         parts = value.reshape(*places, -1)
         if self.weight is None:
-            return parts
+            return parts.clone()  # what comes after it may add to the value in place
         return parts.reshape(*places, *self.weight.shape[:2]) if self.columns is None else parts[..., self.columns]
 
 

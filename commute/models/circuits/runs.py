@@ -20,7 +20,7 @@ from commute.models.circuits.instead import Instead, carried, lengths_of
 from commute.models.circuits.places import columns_of
 from commute.models.circuits.stream import Stream
 from commute.models.decoding import Readout
-from commute.models.rows import Labels, at, batched, joined, with_longest
+from commute.models.rows import Labels, at, batched, blocks_of, joined
 
 if TYPE_CHECKING:
     import networkx as nx
@@ -86,13 +86,9 @@ class Runs:
         return int(self.lengths.argmax())
 
     def blocks(self, size: int) -> Iterator[tuple[Column, int]]:
-        """The rows of one pass after the other, and how many of them are its own: one that is as long as any may follow them."""
+        """See `blocks_of`; lengths are looked at where there are several passes."""
         n = rows_of(self.batch)
-        if size < n:
-            size = max(1, size - int(self.lengths.min() < self.lengths.max()))
-        for start in range(0, n, size):
-            rows = np.arange(start, min(start + size, n))
-            yield (rows if size >= n else with_longest(rows, self.lengths)), len(rows)
+        return blocks_of(np.ones(n) if size >= n else self.lengths, size)
 
     def mask(self, keep: Keeping) -> Tensor:
         """What is kept, [readers, writers, positions of the graph] of bool.

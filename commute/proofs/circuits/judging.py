@@ -68,29 +68,33 @@ def shuffled_network(
                 continue
             graph = moved(circuit.graph, copy)
             other = Circuit(graph, circuit.edges) if repeat is None else _repeated(repeat, graph, seed)
-            if len(other) < len(circuit):
-                return _unmeasured(f"{says}, it has fewer edges than the {len(circuit)} of the claim: {len(other)}")
-            found = Judged.of(other, judged.pairs)
-        except NoCircuitError as error:
-            nothing = f"{says}: no circuit at all ({error})"
-            return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, passed=True, says=nothing)
+            found = Judged.of(Circuit(graph, circuit.edges) if other is None else other, judged.pairs)
         except NetworkError as error:  # such as NaN, which other weights may give
             why = str(error)
             continue
-        if found.changed.any():
+        if not found.changed.any():
+            why = "no input has another answer when nothing is kept"
+        elif other is None:
+            nothing = f"{says}: no circuit at all"
+            return Evidence("control", "statistical", _SHUFFLED, (), None, 0.0, 1.0, passed=True, says=nothing)
+        elif len(other) < len(circuit):
+            why = f"it has fewer edges than the {len(circuit)} of the claim: {len(other)}"
+        else:
             level = 1 - (1 - confidence) / 2
             return _control(_SHUFFLED, count(found.right[found.changed]), says, confidence=level, at_least=at_least)
-        why = "no input has another answer when nothing is kept"
     return _unmeasured(f"{says}: of {_SHUFFLES} shuffles none can be judged: {why}")
 
 
-def _repeated(repeat: Repeat, graph: "nx.DiGraph[str]", seed: int) -> Circuit:
-    """The circuit that the same search finds.
+def _repeated(repeat: Repeat, graph: "nx.DiGraph[str]", seed: int) -> Circuit | None:
+    """The circuit that the same search finds; None where it finds none.
 
     Raises:
         ClaimError: when the search gives something else.
     """
-    found = repeat(graph, seed=seed)
+    try:
+        found = repeat(graph, seed=seed)
+    except NoCircuitError:
+        return None
     if not isinstance(found, Circuit) or found.graph is not graph:
         raise ClaimError(
             f"repeat must give a Circuit of the graph that it is given, such as found.repeat(size); it gave {found!r}"

@@ -19,20 +19,23 @@ class Paths:
     Attributes:
         starts: the nodes that they start at.
         after: where each node of theirs leads to.
+        edges: how many the graph has.
     """
 
     starts: tuple[str, ...]
     after: dict[str, tuple[str, ...]]
+    edges: int
 
     @classmethod
     def of(cls, graph: "nx.DiGraph[str]") -> "Paths":
-        """Those of a graph, found once for it."""
-        if "paths" not in graph.graph:
+        """Those of a graph, found once for it and for a copy of which no edges are gone."""
+        found: Paths | None = graph.graph.get("paths")
+        if found is None or found.edges != graph.number_of_edges():
             ends = ends_of(graph)
             leading = set(ends).union(*(nx.ancestors(graph, node) for node in ends))
             after = {node: tuple(v for v in graph.successors(node) if v in leading) for node in graph if node in leading}
-            graph.graph["paths"] = cls(tuple(node for node in after if not graph.in_degree(node)), after)
-        found: Paths = graph.graph["paths"]
+            starts = tuple(node for node in after if not graph.in_degree(node))
+            graph.graph["paths"] = found = cls(starts, after, graph.number_of_edges())
         return found
 
     def drawn(self, generator: np.random.Generator) -> list[Edge]:

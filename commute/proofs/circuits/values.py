@@ -70,6 +70,8 @@ def rounding(behaviour: Behaviour) -> float:
         sizes = scores.gather(-1, torch.stack([behaviour.answers, behaviour.others], -1)).abs()
     else:
         sizes = scores.amax(-1).abs().clamp(min=1)  # nats are logarithms of sums of about 1
+    if behaviour.measure == "log probability":
+        sizes = torch.maximum(sizes, scores.gather(-1, behaviour.answers[:, None])[:, 0].abs())
     units = _ROUNDING if kind.bits > _HALF else _OF_HALF
     return units * kind.eps * float(sizes.nan_to_num(0, 0, 0).amax())
 

@@ -247,3 +247,44 @@ def test_neurons_behind_a_norm_are_refused():
     net.module.blocks[0].mlp.ln = nn.LayerNorm(nets.HIDDEN)
     with pytest.raises(NetworkError, match="the neurons of blocks.0.mlp go through a norm together"):
         computation_graph(net, nets.BASE, neurons=True)
+
+
+class Plain(nn.Module):
+    """A block that adds to the stream, in place or not, and one that takes from it, so that the first numbers are nothing."""
+
+    def __init__(self, *, inplace=False, erased=0):
+        super().__init__()
+        with torch.random.fork_rng():
+            torch.manual_seed(0)
+            self.e, self.f, self.t, self.o = nn.Linear(2, 4), nn.Linear(4, 4), nn.Tanh(), nn.Linear(4, 3)
+        self.inplace, self.gone = inplace, nn.Linear(4, 4, bias=False)
+        self.gone.weight.data = -torch.diag((torch.arange(4) < erased).float())
+
+    def forward(self, inputs):
+        x = self.e(inputs)
+        if self.inplace:
+            x += self.t(self.f(x))
+        else:
+            x = x + self.t(self.f(x))
+        return self.o(x + self.gone(x))
+
+
+def plain(dtype=torch.float32, **options):
+    net = cm.Network(Plain(**options).to(dtype), encode=lambda x: encode(x).to(dtype), decode=lambda y: y.argmax(-1))
+    writes = [cm.Writes((node,), Tap(path)) for node, path in (("input", "e"), ("m0", "t"), ("m1", "gone"))]
+    taps = (("m0", "f"), ("m1", "gone"), ("logits", "o"))
+    reads = [cm.Reads((node,), Tap(path, input=True)) for node, path in taps]
+    return computation_graph(net, ROWS, writes=writes, reads=reads)
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.float64, torch.bfloat16, torch.float16])
+def test_what_cancels_out_in_the_stream_is_rounding(dtype):
+    graph = plain(dtype, erased=2)
+    assert len(residual_edges(graph)) == 6
+
+
+@pytest.mark.parametrize("dtype", [torch.float32, torch.bfloat16])
+def test_streams_that_are_added_to_in_place_are_patched_as_others(dtype):
+    for keep in ([], [("input", "logits")], [("m0", "m1"), ("m1", "logits")]):
+        one, other = (Runs.of(plain(dtype, inplace=inplace), ROWS, ELSE).scores([keep]) for inplace in (False, True))
+        assert_close(one, other)

@@ -107,3 +107,12 @@ def test_scores_of_circuits_are_looked_at_too(measure):
     scores[1, 4, 1] = -torch.inf
     with pytest.raises(ClaimError, match=f"in row 4 the {measure} is -inf"):
         of_scores(behaviour, scores)
+
+
+def test_a_log_probability_is_rounded_as_its_answers_score():
+    """Where the answer is far below the others, one unit in the last place of its score is many of theirs."""
+    behaviour = replace(measured(GRAPH, *inputs(), "log probability")[1], answers=torch.ones(60, dtype=torch.int64))
+    low = replace(behaviour, whole=torch.tensor([[0.1, -3000.0]]).expand(60, 2))
+    step = torch.nextafter(low.whole[:, 1], torch.zeros(60)) - low.whole[:, 1]
+    moved = of_scores(low, low.whole + torch.stack([torch.zeros(60), step], -1)) - of_whole(low)
+    assert 0 < moved[0] < rounding(low)

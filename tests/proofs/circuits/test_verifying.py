@@ -159,7 +159,7 @@ def test_the_same_search_is_made_on_shuffled_weights(graph):
 
     def repeat(other, *, seed):
         seen.append((other, seed))
-        return circuit(other, 0, 1)
+        return circuit(other, 0, 1, 2)
 
     verdict = verified(circuit(graph, 0, 1, 2), repeat=repeat, seed=3)
     assert len(seen) == 1
@@ -193,6 +193,9 @@ def test_a_search_that_finds_nothing_on_shuffled_weights_is_below_the_claim(grap
         raise NoCircuitError("no path is among them")
 
     assert shuffled(verified(circuit(graph, 0, 1, 2), repeat=nothing)).passed
+    constant = additive.graph([5, 0, 0])  # shuffled, too, half of its copies always answer alike
+    one = cm.CausalModel("one sign", {"x0": cm.Finite((1.0,)), "x1": SIGNS, "x2": SIGNS}, {"yes": lambda x0: x0 > 0})
+    assert shuffled(cm.verify(circuit(constant, 1), one, n=40, controls=2, repeat=nothing)).passed is None
     with pytest.raises(cm.CommuteError, match="repeat must give a Circuit of the graph"):
         verified(circuit(graph, 0, 1, 2), repeat=lambda other, *, seed: circuit(graph, 0))
 
