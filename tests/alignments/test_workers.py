@@ -423,8 +423,9 @@ def test_a_dask_worker_that_is_killed_loses_nothing(client, serial):
     spread(patched, network, TASKS * 3, counting, on_result=kills)
     assert [got[i] for i in range(len(TASKS) * 3)] == serial * 3
     client.wait_for_workers(2, timeout=60)
-    sent, pids = counting.sent, set()
-    for _ in range(100):  # until its successor has a share
+    sent, pids, rounds = counting.sent, set(), 0
+    while rounds < 100:  # until its successor has a share
+        rounds += 1
         found = results(patched, network, TASKS, counting)
         assert [x for x, _ in found] == serial
         pids |= {pid for _, pid in found}
@@ -432,4 +433,4 @@ def test_a_dask_worker_that_is_killed_loses_nothing(client, serial):
             break
     assert not pids & {*killed}
     assert len(pids) == 2
-    assert counting.sent <= sent + 40
+    assert counting.sent <= sent + 40 + 4 * rounds  # it may reach the worker that has it, a few times in each round
