@@ -83,10 +83,7 @@ import numpy as np
 import pandas as pd
 
 import commute as cm
-from commute.proofs.circuits.curves import FaithfulnessCurve
-from commute.proofs.circuits.intervals import Estimate, mean
-from commute.proofs.circuits.measures import Faithfulness
-from commute.proofs.circuits.random_circuits import random_circuit
+from commute.proofs.circuits.intervals import mean
 from examples import ioi
 
 KINDS = {"names": "three other names, none repeated", "repeated": "the other one repeated"}  # what the other prompt has
@@ -123,10 +120,10 @@ class Found:
 
     search: cm.CircuitSearch
     circuit: cm.Circuit
-    curve: FaithfulnessCurve
-    random: FaithfulnessCurve
-    kept: Faithfulness
-    heads: Mapping[str, Estimate]
+    curve: cm.circuits.FaithfulnessCurve
+    random: cm.circuits.FaithfulnessCurve
+    kept: cm.circuits.Faithfulness
+    heads: Mapping[str, cm.circuits.Estimate]
     verdict: cm.Verdict
 
 
@@ -221,7 +218,7 @@ def judged(search: cm.CircuitSearch, circuit: cm.Circuit, fresh: Prompts, kind: 
     difference = cm.circuits.Behaviour.of(runs, "logit difference", answers=right, others=other)
     draws = np.random.default_rng(seed)
     circuits = [search.circuit(size) for size in search.curve["size"]]
-    random = [cm.Circuit(search.graph, random_circuit(search.graph, len(c), draws)) for c in circuits]
+    random = [cm.Circuit(search.graph, cm.circuits.random_circuit(search.graph, len(c), draws)) for c in circuits]
     return Found(
         search,
         circuit,
@@ -235,7 +232,7 @@ def judged(search: cm.CircuitSearch, circuit: cm.Circuit, fresh: Prompts, kind: 
 
 def heads(
     search: cm.CircuitSearch, circuit: cm.Circuit, runs: cm.circuits.Runs, behaviour: cm.circuits.Behaviour
-) -> dict[str, Estimate]:
+) -> dict[str, cm.circuits.Estimate]:
     """What is lost when one head is left out of the circuit, of the heads whose edges score most in it, the most first."""
     kept = set(circuit.edges)
     scores = search.to_frame()

@@ -433,4 +433,4 @@ def test_a_dask_worker_that_is_killed_loses_nothing(client, serial):
             break
     assert not pids & {*killed}
     assert len(pids) == 2
-    assert counting.sent <= sent + 40 + 4 * rounds  # it may reach the worker that has it, a few times in each round
+    assert counting.sent <= sent + max(40, 4 * rounds)  # it may reach the worker that has it, a few times in each round

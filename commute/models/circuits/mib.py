@@ -15,6 +15,7 @@ from pathlib import Path
 from reprlib import repr as short
 from typing import TYPE_CHECKING, Any
 
+import numpy as np
 import torch
 from torch import Tensor
 
@@ -51,11 +52,11 @@ class _Table:
 
     def spread(self, values: Iterable[float]) -> Tensor:
         """The table of a value for each edge of the graph, [sources, targets] of float64."""
-        table = torch.zeros(len(self.sources), len(self.targets), dtype=torch.float64)
+        table = np.zeros((len(self.sources), len(self.targets)))
         for places, value in zip(self.places.values(), values, strict=True):
             for place in places:
                 table[place] = value
-        return table
+        return torch.from_numpy(table)
 
     def gathered(self, table: Tensor, subject: str) -> Tensor:
         """What a table says of each edge of the graph, [edges].
@@ -63,14 +64,15 @@ class _Table:
         Raises:
             NetworkError: when it tells apart what is one edge of the graph.
         """
-        values = [torch.stack([table[place] for place in places]) for places in self.places.values()]
+        held = table.numpy()
+        values = [[float(held[place]) for place in places] for places in self.places.values()]
         wrong = [
-            f"heads that share what they read along {named(edge)} differ: {x.tolist()}"
+            f"heads that share what they read along {named(edge)} differ: {x}"
             for edge, x in zip(self.places, values, strict=True)
-            if bool((x[1:] != x[0]).any())
+            if any(other != x[0] for other in x[1:])
         ]
         check(wrong[:MANY], NetworkError, subject)
-        return torch.stack([x[0] for x in values])
+        return torch.tensor([x[0] for x in values], dtype=torch.float64)
 
 
 def _table(graph: "nx.DiGraph[str]") -> _Table:

@@ -9,6 +9,7 @@ from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass, field, replace
 from functools import partial
+from itertools import product
 from typing import Any
 
 import torch
@@ -116,24 +117,32 @@ class Clean:
 
     def patched(self, group: Group) -> Iterator[tuple[list[Place], Tensor]]:
         """Edges into a group, and the scores [edges, batch, choices] when each is patched by itself."""
-        for p, (change, first) in enumerate(self.changes):
-            writers = torch.tensor(group.writers, dtype=torch.int64)
+        for place in range(len(self.changes)):
             if group.result is None:
-                for some in torch.split(writers, self._copies_at_once(group.taps, first)):
-                    values = self._read(group, change[some])
-                    yield [(group.readers[0], w, p) for w in some.tolist()], self._scores(values, first)
-                continue
-            tap = group.result.tap
-            for some in torch.split(writers, self._read_at_once([*group.taps, tap])):
-                result = self._result(tap, self._read(group, change[some]), first)
-                result = result.reshape(len(some), -1, *result.shape[1:])
-                alone = [(r, i) for r in range(len(group.readers)) for i in range(len(some))]
-                size = self._copies_at_once([tap], first)
-                for pairs in (alone[start : start + size] for start in range(0, len(alone), size)):
-                    value = self._copies(tap, len(pairs))
-                    for one, (r, i) in zip(value.chunk(len(pairs)), pairs, strict=True):
-                        one[..., group.parts[r]] = result[i][..., group.parts[r]]
-                    yield [(group.readers[r], int(some[i]), p) for r, i in pairs], self._scores({tap: value}, first)
+                yield from self._where_read(group, place)
+            else:
+                yield from self._from_result(group, group.result.tap, place)
+
+    def _where_read(self, group: Group, place: int) -> Iterator[tuple[list[Place], Tensor]]:
+        """Edges into a single reader, patched where it reads."""
+        change, first = self.changes[place]
+        for some in torch.split(torch.tensor(group.writers), self._copies_at_once(group.taps, first)):
+            values = self._read(group, change[some])
+            yield [(group.readers[0], w, place) for w in some.tolist()], self._scores(values, first)
+
+    def _from_result(self, group: Group, tap: Tap, place: int) -> Iterator[tuple[list[Place], Tensor]]:
+        """Edges into readers that are run together up to what their nodes write; from there on each is patched by itself."""
+        change, first = self.changes[place]
+        size = self._copies_at_once([tap], first)
+        for some in torch.split(torch.tensor(group.writers), self._read_at_once([*group.taps, tap])):
+            result = self._result(tap, self._read(group, change[some]), first)
+            result = result.reshape(len(some), -1, *result.shape[1:])
+            alone = list(product(range(len(group.readers)), range(len(some))))
+            for pairs in (alone[start : start + size] for start in range(0, len(alone), size)):
+                value = self._copies(tap, len(pairs))
+                for one, (r, i) in zip(value.chunk(len(pairs)), pairs, strict=True):
+                    one[..., group.parts[r]] = result[i][..., group.parts[r]]
+                yield [(group.readers[r], int(some[i]), place) for r, i in pairs], self._scores({tap: value}, first)
 
     def _skipped(self, taps: Iterable[Tap], first: int) -> int:
         """Columns left out of passes in which taps are set from a column on."""

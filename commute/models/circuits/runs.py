@@ -105,8 +105,7 @@ class Runs:
                 f"{'->'.join(missing[0])}, are not edges of the graph that is run; make it of this graph"
             )
         mask = torch.zeros(len(self.stream.readers), len(self.stream.writers), len(self.places), dtype=torch.bool)
-        for edge in edges:
-            mask[self.index[edge]] = True
+        mask[torch.tensor([self.index[edge] for edge in edges], dtype=torch.int64).reshape(-1, 3).unbind(1)] = True
         return mask
 
     @cached_property

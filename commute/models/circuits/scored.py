@@ -95,9 +95,9 @@ def check_names(found: Iterable[str], expected: Collection[str], kind: str, subj
     Raises:
         NetworkError: naming what is missing and, with the nearest, what there is not.
     """
-    held = dict.fromkeys(found)
+    held, there = dict.fromkeys(found), set(expected)
     missing = [name for name in expected if name not in held]
-    problems = [unknown(kind, name, expected) for name in held if name not in expected][:MANY]
+    problems = [unknown(kind, name, expected) for name in [name for name in held if name not in there][:MANY]]
     if missing:
         problems.append(f"it lacks {len(missing)} of the {len(expected)} {kind}s of the graph, such as {', '.join(missing[:3])}")
     check(problems, NetworkError, subject)

@@ -10,6 +10,7 @@ from commute.errors import ClaimError, CommuteError, check, not_counts
 from commute.models.ablations import Mean, Zero
 from commute.models.circuits.circuit import Circuit
 from commute.models.circuits.graph import Edge, residual_edges, stream_of
+from commute.models.circuits.instead import not_instead
 from commute.models.rows import batched
 from commute.proofs.circuits.judged import Elsewhere, Judged, Pairs
 from commute.proofs.circuits.judging import Repeat, decided, left_over, matters, random_circuits, shuffled_network, slices
@@ -128,7 +129,7 @@ def _check(
             rows = rows_of(batched(inputs)[0])  # type: ignore[arg-type]
             if rows < _FEWEST:
                 problems.append(f"inputs must be a causal model, or a batch of {_FEWEST} rows or more; given {rows}")
-        except (CommuteError, TypeError, AttributeError) as error:
+        except CommuteError as error:
             problems.append(f"inputs must be a causal model to draw from, or a batch; given {type(inputs).__name__}: {error}")
     problems += _not_instead(inputs, instead)
     if not (repeat is None or _takes_seed(repeat)):
@@ -159,8 +160,8 @@ def _not_instead(inputs: object, instead: object) -> list[str]:
     if isinstance(instead, Mapping):
         alike = rows_of(batched(instead)[0]) == rows_of(batched(inputs)[0])  # type: ignore[arg-type]
         return [] if alike else ["instead must have one other input for each row of inputs"]
-    if isinstance(instead, Mean) and not isinstance(instead.inputs, Mapping):
-        return [f"instead must be Mean(inputs), of a batch of inputs; given Mean({instead.inputs!r})"]
-    if not (instead is None or isinstance(instead, (Mean, Zero))):
+    if isinstance(instead, Mean):
+        return not_instead(instead)
+    if not (instead is None or isinstance(instead, Zero)):
         return [f"instead must be None (another input), a batch of others, Mean(inputs) or Zero(); given {instead!r}"]
     return []
